@@ -1,0 +1,165 @@
+//! Decides how a metric is declared, counted and shown; which metrics there are is each tier's business.
+//!
+//! The crate `prometheus` stays behind this module, so that it can be replaced without touching callers.
+
+pub mod http;
+pub mod process;
+
+use std::time::Duration;
+
+use prometheus::core::Collector;
+use prometheus::{Encoder as _, HistogramOpts, IntCounterVec, IntGaugeVec, Opts, TextEncoder};
+
+/// Upper bounds in seconds: from a cached answer to the app's 30 s limit. 0.3 and 1.2 make the usual
+/// Apdex pair exact, 1 the guide's 1000 ms alert.
+pub const DURATION_BUCKETS: &[f64] =
+    &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.3, 0.5, 1.0, 1.2, 2.5, 5.0, 10.0, 30.0, 60.0];
+
+/// All metrics of one process.
+#[derive(Clone, Debug, Default)]
+pub struct Registry(prometheus::Registry);
+
+/// A number that only grows.
+pub type Counter = prometheus::IntCounter;
+
+/// A number that goes up and down.
+pub type Gauge = prometheus::IntGauge;
+
+/// Counters that share a name and differ in their labels.
+#[derive(Clone, Debug)]
+pub struct CounterFamily(IntCounterVec);
+
+/// Gauges that share a name and differ in their labels.
+#[derive(Clone, Debug)]
+pub struct GaugeFamily(IntGaugeVec);
+
+/// Histograms of seconds that share a name and differ in their labels.
+#[derive(Clone, Debug)]
+pub struct HistogramFamily(prometheus::HistogramVec);
+
+/// A distribution of durations, exported in seconds.
+#[derive(Clone, Debug)]
+pub struct Histogram(prometheus::Histogram);
+
+impl Registry {
+    /// An empty registry.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Declares a counter without labels. Its name ends in `_total`.
+    pub fn counter(&self, name: &str, help: &str) -> Counter {
+        self.counters(name, help, &[]).with(&[])
+    }
+
+    /// Declares a gauge without labels.
+    pub fn gauge(&self, name: &str, help: &str) -> Gauge {
+        self.gauges(name, help, &[]).with(&[])
+    }
+
+    /// Declares counters with labels from finite sets.
+    pub fn counters(&self, name: &str, help: &str, labels: &[&str]) -> CounterFamily {
+        CounterFamily(self.declare(IntCounterVec::new(Opts::new(name, help), labels)))
+    }
+
+    /// Declares gauges with labels from finite sets.
+    pub fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> GaugeFamily {
+        GaugeFamily(self.declare(IntGaugeVec::new(Opts::new(name, help), labels)))
+    }
+
+    /// Declares a distribution of durations; its name ends in `_seconds`.
+    pub fn histograms(&self, name: &str, help: &str, labels: &[&str], buckets: &[f64]) -> HistogramFamily {
+        let opts = HistogramOpts::new(name, help).buckets(buckets.to_vec());
+        HistogramFamily(self.declare(prometheus::HistogramVec::new(opts, labels)))
+    }
+
+    /// Everything in the text format of Prometheus.
+    pub fn text(&self) -> String {
+        let mut out = Vec::with_capacity(16 * 1024);
+        // Writing to memory cannot fail; a family that cannot be encoded would be a wrong declaration.
+        let _ = TextEncoder::new().encode(&self.0.gather(), &mut out);
+        String::from_utf8(out).unwrap_or_default()
+    }
+
+    /// Adds a collector of another kind.
+    pub(crate) fn add(&self, collector: Box<dyn Collector>) {
+        self.0.register(collector).expect("each metric is declared once per registry");
+    }
+
+    fn declare<C: Collector + Clone + 'static>(&self, made: prometheus::Result<C>) -> C {
+        let collector = made.expect("a declaration is written in the code: its names are valid");
+        self.add(Box::new(collector.clone()));
+        collector
+    }
+}
+
+impl CounterFamily {
+    /// The counter with these label values, in the order of the declaration; it is shown from now on.
+    pub fn with(&self, values: &[&str]) -> Counter {
+        self.0.with_label_values(values)
+    }
+
+    /// Ends the series with these label values, when the thing they name is gone.
+    pub fn remove(&self, values: &[&str]) {
+        let _ = self.0.remove_label_values(values);
+    }
+}
+
+impl GaugeFamily {
+    /// The gauge with these label values, in the order of the declaration; it is shown from now on.
+    pub fn with(&self, values: &[&str]) -> Gauge {
+        self.0.with_label_values(values)
+    }
+
+    /// Ends the series with these label values, when the thing they name is gone.
+    pub fn remove(&self, values: &[&str]) {
+        let _ = self.0.remove_label_values(values);
+    }
+}
+
+impl HistogramFamily {
+    /// The histogram with these label values, in the order of the declaration; it is shown from now on.
+    pub fn with(&self, values: &[&str]) -> Histogram {
+        Histogram(self.0.with_label_values(values))
+    }
+
+    /// Ends the series with these label values, when the thing they name is gone.
+    pub fn remove(&self, values: &[&str]) {
+        let _ = self.0.remove_label_values(values);
+    }
+}
+
+impl Histogram {
+    /// Counts one duration.
+    pub fn observe(&self, duration: Duration) {
+        self.0.observe(duration.as_secs_f64());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_series_is_shown_from_its_declaration_and_gone_with_its_object() {
+        let registry = Registry::new();
+        let family = registry.counters("tries_total", "Tries.", &["backend"]);
+        let counter = family.with(&["a"]);
+        assert!(registry.text().contains("tries_total{backend=\"a\"} 0"));
+        counter.inc();
+        assert!(registry.text().contains("tries_total{backend=\"a\"} 1"));
+        family.remove(&["a"]);
+        assert!(!registry.text().contains("tries_total{"));
+    }
+
+    #[test]
+    fn durations_are_exported_in_seconds() {
+        let registry = Registry::new();
+        let histogram = registry.histograms("wait_seconds", "Waits.", &[], DURATION_BUCKETS).with(&[]);
+        histogram.observe(Duration::from_millis(1200));
+        let text = registry.text();
+        assert!(text.contains("wait_seconds_bucket{le=\"1.2\"} 1"), "{text}");
+        assert!(text.contains("wait_seconds_bucket{le=\"1\"} 0"), "{text}");
+        assert!(text.contains("wait_seconds_sum 1.2"), "{text}");
+    }
+}
