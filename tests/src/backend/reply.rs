@@ -1,0 +1,132 @@
+//! Describes one scripted answer: what is sent, at what pace, and how it ends.
+
+use std::time::Duration;
+
+use crate::http::Headers;
+
+/// What happens instead of, or after, the bytes of an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum End {
+    /// The whole answer is sent and the connection kept.
+    Complete,
+    /// The connection is closed after this many body bytes.
+    CutAfter(usize),
+    /// Nothing more is sent after this many body bytes; the connection stays open.
+    StallAfter(usize),
+    /// No byte of an answer is sent; the connection stays open.
+    Silence,
+    /// No byte of an answer is sent; the connection is closed.
+    Close,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Framing {
+    Counted,
+    Chunked,
+    UntilClose,
+}
+
+/// One answer of a scripted backend.
+#[derive(Debug, Clone)]
+pub struct Reply {
+    pub(super) status: u16,
+    pub(super) headers: Headers,
+    pub(super) body: Vec<u8>,
+    pub(super) framing: Framing,
+    pub(super) delay: Duration,
+    pub(super) pace: Option<(usize, Duration)>,
+    pub(super) end: End,
+    pub(super) is_early: bool,
+    pub(super) is_last: bool,
+}
+
+impl Reply {
+    pub fn ok(body: impl Into<Vec<u8>>) -> Reply {
+        Reply {
+            status: 200,
+            headers: Headers::new(),
+            body: body.into(),
+            framing: Framing::Counted,
+            delay: Duration::ZERO,
+            pace: None,
+            end: End::Complete,
+            is_early: false,
+            is_last: false,
+        }
+    }
+
+    pub fn status(status: u16) -> Reply {
+        Reply { status, ..Reply::ok(format!("status {status}")) }
+    }
+
+    /// Reads the request and never answers.
+    pub fn stall() -> Reply {
+        Reply { end: End::Silence, ..Reply::ok("") }
+    }
+
+    /// Reads the request and closes without an answer.
+    pub fn close() -> Reply {
+        Reply { end: End::Close, ..Reply::ok("") }
+    }
+
+    #[must_use]
+    pub fn header(mut self, name: &str, value: &str) -> Reply {
+        self.headers.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Waits before the first byte of the answer.
+    #[must_use]
+    pub fn delay(mut self, delay: Duration) -> Reply {
+        self.delay = delay;
+        self
+    }
+
+    #[must_use]
+    pub fn chunked(mut self) -> Reply {
+        self.framing = Framing::Chunked;
+        self
+    }
+
+    /// No framing: the body ends with the connection.
+    #[must_use]
+    pub fn until_close(mut self) -> Reply {
+        self.framing = Framing::UntilClose;
+        self
+    }
+
+    /// Sends the body in pieces of `bytes`, one every `every`.
+    #[must_use]
+    pub fn drip(mut self, bytes: usize, every: Duration) -> Reply {
+        self.pace = Some((bytes.max(1), every));
+        self
+    }
+
+    /// Closes the connection after this many bytes of the body.
+    #[must_use]
+    pub fn cut_after(mut self, bytes: usize) -> Reply {
+        self.end = End::CutAfter(bytes);
+        self
+    }
+
+    /// Sends the head and this many bytes of the body, then nothing more.
+    #[must_use]
+    pub fn stall_after(mut self, bytes: usize) -> Reply {
+        self.end = End::StallAfter(bytes);
+        self
+    }
+
+    /// Answers as soon as the head of the request is there, without reading its body first.
+    #[must_use]
+    pub fn early(mut self) -> Reply {
+        self.is_early = true;
+        self
+    }
+
+    /// Says `Connection: close` and closes afterwards.
+    #[must_use]
+    pub fn last(mut self) -> Reply {
+        self.is_last = true;
+        self
+    }
+}

@@ -1,0 +1,29 @@
+//! Starts the real `cirque` binary, breaks what it talks to, and observes what clients, metrics and logs say.
+//!
+//! In reading order: [`eventually`] waits, [`process`] owns a child, [`ports`] hands out addresses,
+//! [`client`] and [`load`] are the outside world, [`backend`] and [`chaos`] are what goes wrong behind the edge,
+//! [`scrape`] reads metrics, [`edge`] and [`cluster`] put a whole system together.
+//! Everything here blocks: a test is a plain function that reads from top to bottom.
+
+pub mod backend;
+pub mod chaos;
+pub mod client;
+pub mod cluster;
+pub mod document;
+pub mod edge;
+pub mod eventually;
+pub mod http;
+pub mod load;
+pub mod ports;
+pub mod process;
+pub mod scrape;
+pub mod sync;
+
+pub use backend::{Backend, Reply};
+pub use client::{Client, Connection, Request, Response};
+pub use cluster::Cluster;
+pub use edge::Edge;
+pub use eventually::{eventually, throughout};
+pub use load::Load;
+pub use process::Process;
+pub use scrape::Scrape;
