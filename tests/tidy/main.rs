@@ -1,1 +1,17 @@
-//! Checks of the code base itself, without running it.
+//! Checks of the code base itself, without running it: sizes, names, layers, documents, keys, metrics, wording.
+//!
+//! Each rule collects every finding before it fails, so that one run shows all of them.
+
+mod conf;
+mod docs;
+mod layering;
+mod metrics;
+mod rooms;
+mod source;
+mod wording;
+
+/// Fails with one line per finding.
+#[track_caller]
+fn report(rule: &str, findings: &[String]) {
+    assert!(findings.is_empty(), "{rule}:\n  {}", findings.join("\n  "));
+}
