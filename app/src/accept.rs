@@ -1,0 +1,199 @@
+//! Decides which connections are served, how long each part of a request may take, and how a stop ends them.
+
+mod socket;
+
+use std::io;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use cirque_shared::shutdown::{Drained, InFlight};
+use hyper::Request;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tower::Service as _;
+
+use self::socket::{Limits, Phase, Socket};
+use crate::config::Server;
+use crate::metrics::ConnectionMetrics;
+use crate::middleware::Peer;
+
+/// The most headers of one request; above it the answer is 431.
+const MAX_HEADERS: usize = 100;
+
+/// How long accepting rests when the system has no descriptor left.
+const REST: Duration = Duration::from_millis(50);
+
+/// Serves connections until it is told to stop.
+#[derive(Debug)]
+pub struct Acceptor {
+    listener: TcpListener,
+    places: Arc<Semaphore>,
+    connections: Connections,
+    http: http1::Builder,
+}
+
+/// What every connection needs.
+#[derive(Clone, Debug)]
+struct Connections {
+    limits: Limits,
+    metrics: ConnectionMetrics,
+    open: InFlight,
+    /// Finish the request in flight, then close.
+    finish: CancellationToken,
+    /// Close now.
+    cut: CancellationToken,
+}
+
+impl Acceptor {
+    /// Listens on the address of `config`.
+    ///
+    /// # Errors
+    ///
+    /// Those of the system: the address is in use, or not ours.
+    pub async fn bind(config: &Server, metrics: ConnectionMetrics) -> io::Result<Self> {
+        let listener = TcpListener::bind((config.host.as_str(), config.port)).await?;
+        let mut http = http1::Builder::new();
+        // Heads and idle connections are timed by the socket, which tells them apart.
+        http.header_read_timeout(None)
+            .max_headers(MAX_HEADERS)
+            .max_buf_size(config.max_head_size)
+            .half_close(false);
+        let limits = Limits {
+            head: config.header_timeout,
+            idle: config.keep_alive_timeout,
+            write: config.write_timeout,
+        };
+        let connections = Connections {
+            limits,
+            metrics,
+            open: InFlight::default(),
+            finish: CancellationToken::new(),
+            cut: CancellationToken::new(),
+        };
+        Ok(Self { listener, places: Arc::new(Semaphore::new(config.max_connections)), connections, http })
+    }
+
+    /// The address that it really listens on.
+    ///
+    /// # Errors
+    ///
+    /// Those of the system.
+    pub fn address(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+
+    /// Accepts until `stop`, then waits for what is in flight, for `grace` at the longest.
+    pub async fn run(self, app: Router, stop: CancellationToken, grace: Duration) -> Drained {
+        let Self { listener, places, connections, http } = self;
+        let http = Arc::new(http);
+        let accepting = async {
+            loop {
+                // A place first: at the limit, new connections wait in the kernel's queue.
+                let place = Arc::clone(&places).acquire_owned().await.expect("the semaphore is never closed");
+                let (stream, peer) = accepted(&listener).await;
+                let served = connections.clone().serve(stream, peer, app.clone(), Arc::clone(&http));
+                tokio::spawn(async move {
+                    served.await;
+                    drop(place);
+                });
+            }
+        };
+        tokio::select! {
+            () = accepting => {}
+            () = stop.cancelled() => {}
+        }
+        drop(listener);
+        connections.finish.cancel();
+        let drained = connections.open.drained(grace).await;
+        if let Drained::Cut(count) = drained {
+            connections.metrics.cut.inc_by(count as u64);
+            connections.cut.cancel();
+            // A cut connection ends at once; wait so that nothing of it is left.
+            connections.open.drained(Duration::from_secs(1)).await;
+        }
+        drained
+    }
+}
+
+/// The next connection. Connections that ended while they waited are passed over.
+async fn accepted(listener: &TcpListener) -> (TcpStream, SocketAddr) {
+    let mut is_short = false;
+    loop {
+        match listener.accept().await {
+            Ok(accepted) => return accepted,
+            Err(error) if is_of_the_connection(&error) => {}
+            Err(error) => {
+                if !is_short {
+                    tracing::error!(error.chain = %error, "could not accept a connection");
+                    is_short = true;
+                }
+                tokio::time::sleep(REST).await;
+            }
+        }
+    }
+}
+
+fn is_of_the_connection(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
+    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
+}
+
+impl Connections {
+    /// Counted as open from the call on, before the first poll.
+    fn serve(
+        self,
+        stream: TcpStream,
+        peer: SocketAddr,
+        app: Router,
+        http: Arc<http1::Builder>,
+    ) -> impl Future<Output = ()> {
+        let guard = self.open.enter();
+        self.metrics.open.inc();
+        async move {
+            self.answer(stream, peer, app, &http).await;
+            self.metrics.open.dec();
+            drop(guard);
+        }
+    }
+
+    async fn answer(&self, stream: TcpStream, peer: SocketAddr, app: Router, http: &http1::Builder) {
+        // Answers are written whole: waiting to fill a packet only delays them.
+        let _ = stream.set_nodelay(true);
+        let (socket, phase) = Socket::new(stream, self.limits, self.metrics.clone());
+        let service =
+            service_fn(move |request: Request<Incoming>| respond(request, peer, app.clone(), phase.clone()));
+        let mut connection = pin!(http.serve_connection(TokioIo::new(socket), service));
+        tokio::select! {
+            _ = connection.as_mut() => return,
+            () = self.finish.cancelled() => {}
+        }
+        connection.as_mut().graceful_shutdown();
+        tokio::select! {
+            _ = connection => {}
+            () = self.cut.cancelled() => {}
+        }
+    }
+}
+
+async fn respond(
+    request: Request<Incoming>,
+    peer: SocketAddr,
+    mut app: Router,
+    phase: Phase,
+) -> Result<axum::response::Response, std::convert::Infallible> {
+    phase.begin_request();
+    let mut request = request.map(Body::new);
+    request.extensions_mut().insert(Peer(peer));
+    let response = app.call(request).await;
+    phase.end_request();
+    response
+}

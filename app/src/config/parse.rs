@@ -1,0 +1,226 @@
+//! Turns what a file says into a [`Config`], noting everything that is out of range.
+
+use std::fmt::{Debug, Display};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use cirque_shared::config::units::ByteSize;
+use cirque_shared::config::{Invalid, Problems, read_file, read_text};
+
+use super::{Config, Database, Health, Location, Log, Server, raw};
+
+/// The complete reference, and the default of every key.
+pub const DEFAULTS: &str = include_str!("../../../conf/app.toml");
+
+/// Reads `path` over [`DEFAULTS`].
+pub(super) fn load(path: Option<&Path>) -> Result<Config, Invalid> {
+    let base = read_text("conf/app.toml", DEFAULTS, |raw: raw::File, _| raw)?;
+    match path {
+        Some(path) => read_file(path, |raw: raw::File, problems| parse(raw.or(base), problems)),
+        None => read_text("conf/app.toml", "", |raw: raw::File, problems| parse(raw.or(base), problems)),
+    }
+}
+
+/// Checks every value; a stand-in takes the place of a wrong one.
+pub fn parse(raw: raw::File, problems: &mut Problems) -> Config {
+    Config {
+        server: server(raw.server.unwrap_or_default(), problems),
+        database: database(raw.database.unwrap_or_default(), problems),
+        health: Health { timeout: timeout("health.timeout", raw.health.and_then(|h| h.timeout), problems) },
+        log: log(&raw.log.unwrap_or_default()),
+    }
+}
+
+const MS: fn(u64) -> Duration = Duration::from_millis;
+const S: fn(u64) -> Duration = Duration::from_secs;
+
+fn server(raw: raw::Server, problems: &mut Problems) -> Server {
+    let host = problems.require("server.host", raw.host);
+    if host.is_empty() || host.contains(|c: char| c.is_whitespace() || c == '/') {
+        problems.push("server.host", "must be an IP address or a host name");
+    }
+    let mut duration =
+        |key: &str, value, least, most| Range { least, most, show: spoken }.check(key, value, problems);
+    let header_timeout = duration("server.header_timeout", raw.header_timeout, MS(100), S(600));
+    let keep_alive_timeout = duration("server.keep_alive_timeout", raw.keep_alive_timeout, S(1), S(3600));
+    let write_timeout = duration("server.write_timeout", raw.write_timeout, MS(100), S(600));
+    let max_execution_time = duration("server.max_execution_time", raw.max_execution_time, MS(10), S(3600));
+    let drain_delay = duration("server.drain_delay", raw.drain_delay, S(0), S(300));
+    let grace_period = duration("server.grace_period", raw.grace_period, S(0), S(3600));
+    let connections = Range { least: 1, most: 100_000, show: usize::to_string };
+    let mut size = |key: &str, value, least, most| {
+        let range =
+            Range { least: ByteSize(least), most: ByteSize(most), show: |size| format!("{} bytes", size.0) };
+        range.check(key, value, problems)
+    };
+    let max_head_size = size("server.max_head_size", raw.max_head_size, 8 << 10, 1 << 20).as_usize();
+    let max_body_size = size("server.max_body_size", raw.max_body_size, 0, 1 << 30).0;
+    Server {
+        host,
+        port: problems.require("server.port", raw.port),
+        node: node(raw.node, problems),
+        public_url: public_url(raw.public_url, problems),
+        max_connections: connections.check("server.max_connections", raw.max_connections, problems),
+        header_timeout,
+        keep_alive_timeout,
+        write_timeout,
+        max_head_size,
+        max_body_size,
+        max_execution_time,
+        drain_delay,
+        grace_period,
+    }
+}
+
+/// The name goes into a header: visible ASCII only.
+fn node(raw: Option<String>, problems: &mut Problems) -> Option<String> {
+    let node = raw.filter(|node| !node.is_empty())?;
+    if node.len() > 64 || !node.bytes().all(|byte| byte.is_ascii_graphic()) {
+        problems.push("server.node", "must be 1 to 64 visible ASCII characters without spaces");
+    }
+    Some(node)
+}
+
+fn public_url(raw: Option<String>, problems: &mut Problems) -> String {
+    let url = raw.unwrap_or_default();
+    let is_origin = ["http://", "https://"].iter().any(|scheme| {
+        let rest = url.strip_prefix(scheme).unwrap_or_default();
+        !rest.is_empty() && !rest.contains(['?', '#', ' ', '"'])
+    });
+    if !url.is_empty() && !is_origin {
+        problems.push("server.public_url", "must be empty or start with http:// or https:// and a host");
+    }
+    url.trim_end_matches('/').to_owned()
+}
+
+fn database(raw: raw::Database, problems: &mut Problems) -> Database {
+    let url = problems.require("database.url", raw.url);
+    let location = Location::parse(&url).unwrap_or_else(|reason| {
+        problems.push("database.url", reason.to_string());
+        Location::Sqlite(PathBuf::new())
+    });
+    let readers = Range { least: 1, most: 64, show: u32::to_string };
+    let waiting = |least| Range { least, most: S(600), show: spoken };
+    Database {
+        location,
+        max_readers: readers.check("database.max_readers", raw.max_readers, problems),
+        acquire_timeout: waiting(MS(10)).check("database.acquire_timeout", raw.acquire_timeout, problems),
+        busy_timeout: waiting(S(0)).check("database.busy_timeout", raw.busy_timeout, problems),
+    }
+}
+
+fn log(raw: &raw::Log) -> Log {
+    Log { level: raw.level.unwrap_or_default(), format: raw.format.unwrap_or_default() }
+}
+
+fn timeout(key: &str, value: Option<Duration>, problems: &mut Problems) -> Duration {
+    Range { least: MS(10), most: S(60), show: spoken }.check(key, value, problems)
+}
+
+/// What a value may be, ends included, and how its ends are written in a message.
+struct Range<T> {
+    least: T,
+    most: T,
+    show: fn(&T) -> String,
+}
+
+impl<T: Copy + Debug + Default + PartialOrd> Range<T> {
+    fn check(&self, key: &str, value: Option<T>, problems: &mut Problems) -> T {
+        let value = problems.require(key, value);
+        if value < self.least || value > self.most {
+            let (least, most) = ((self.show)(&self.least), (self.show)(&self.most));
+            problems.push(key, message(&least, &most, &(self.show)(&value)));
+        }
+        value
+    }
+}
+
+fn message(least: &impl Display, most: &impl Display, got: &impl Display) -> String {
+    format!("must be between {least} and {most}, got {got}")
+}
+
+/// A duration as a file would write it.
+fn spoken(duration: &Duration) -> String {
+    match duration.as_millis() {
+        ms if ms % 60_000 == 0 && ms > 0 => format!("{}m", ms / 60_000),
+        ms if ms % 1_000 == 0 => format!("{}s", ms / 1_000),
+        ms => format!("{ms}ms"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cirque_shared::config::key_paths;
+    use std::collections::BTreeSet;
+
+    fn load_text(text: &str) -> Result<Config, Invalid> {
+        let base = read_text("conf/app.toml", DEFAULTS, |raw: raw::File, _| raw).unwrap();
+        read_text("app.toml", text, |raw: raw::File, problems| parse(raw.or(base), problems))
+    }
+
+    #[test]
+    fn the_reference_file_names_exactly_the_keys_that_exist() {
+        let mut section = String::new();
+        let mut written = BTreeSet::new();
+        for line in DEFAULTS.lines() {
+            if let Some(name) = line.strip_prefix('[') {
+                section = name.trim_end_matches(']').to_owned();
+            } else if let Some((key, _)) = line.split_once(" = ").filter(|_| !line.starts_with('#')) {
+                written.insert(format!("{section}.{key}"));
+            }
+        }
+        assert_eq!(written, key_paths::<raw::File>());
+    }
+
+    #[test]
+    fn the_compiled_in_defaults_are_valid() {
+        let config = Config::load(None).unwrap();
+        assert_eq!(config.server.port, 8000);
+        assert_eq!(config.server.max_execution_time, S(30));
+    }
+
+    #[test]
+    fn a_file_overrides_only_what_it_says() {
+        let config =
+            load_text("[server]\nport = 9000\nnode = 'app-1'\n[database]\nurl = 'sqlite:x.db'\n").unwrap();
+        assert_eq!((config.server.port, config.server.host.as_str()), (9000, "127.0.0.1"));
+        assert_eq!(config.server.node_name(), "app-1");
+        assert_eq!(config.database.location, Location::Sqlite("x.db".into()));
+        assert_eq!(config.database.max_readers, 4);
+    }
+
+    #[test]
+    fn all_values_out_of_range_are_reported_at_once() {
+        let text = "[server]\nprot = 1\nmax_connections = 0\nheader_timeout = '1ms'\nmax_head_size = 1\n\
+                    node = 'a b'\npublic_url = 'ftp://x'\nhost = ''\n\
+                    [database]\nurl = 'mysql:x'\nmax_readers = 65\n[health]\ntimeout = '2m'\n";
+        let invalid = load_text(text).unwrap_err();
+        let keys: Vec<&str> = invalid.problems().iter().map(|problem| problem.key.as_str()).collect();
+        assert_eq!(
+            keys,
+            [
+                "server.prot",
+                "server.max_connections",
+                "server.header_timeout",
+                "server.max_head_size",
+                "server.node",
+                "server.public_url",
+                "server.host",
+                "database.url",
+                "database.max_readers",
+                "health.timeout",
+            ]
+        );
+        let text = invalid.to_string();
+        assert!(text.contains("did you mean `port`?"), "{text}");
+        assert!(text.contains("must be between 100ms and 10m, got 1ms"), "{text}");
+        assert!(text.contains("must be between 8192 bytes and 1048576 bytes, got 1 bytes"), "{text}");
+    }
+
+    #[test]
+    fn a_wrong_type_is_one_problem_and_not_two() {
+        let invalid = load_text("[server]\nmax_connections = 'many'\n").unwrap_err();
+        assert_eq!(invalid.problems().len(), 1, "{invalid}");
+    }
+}

@@ -1,0 +1,76 @@
+//! What a configuration file of the app tier may say.
+
+use std::time::Duration;
+
+use cirque_shared::config::units::ByteSize;
+use cirque_shared::telemetry::{Format, Level};
+
+cirque_shared::raw! {
+    /// The whole file.
+    pub struct File {
+        /// The HTTP side.
+        pub server: Server,
+        /// Where the data is.
+        pub database: Database,
+        /// How health is judged.
+        pub health: Health,
+        /// What is logged.
+        pub log: Log,
+    }
+
+    /// `[server]`.
+    pub struct Server {
+        /// IP address or host name.
+        pub host: String,
+        /// 0 to 65535.
+        pub port: u16,
+        /// Name of the node; "" for host:port.
+        pub node: String,
+        /// What links start with; "" for paths.
+        pub public_url: String,
+        /// 1 to 100000.
+        pub max_connections: usize,
+        /// 100ms to 10m.
+        pub header_timeout: Duration,
+        /// 1s to 1h.
+        pub keep_alive_timeout: Duration,
+        /// 100ms to 10m.
+        pub write_timeout: Duration,
+        /// 8KiB to 1MiB.
+        pub max_head_size: ByteSize,
+        /// 0 to 1GiB.
+        pub max_body_size: ByteSize,
+        /// 10ms to 1h.
+        pub max_execution_time: Duration,
+        /// 0s to 5m.
+        pub drain_delay: Duration,
+        /// 0s to 1h.
+        pub grace_period: Duration,
+    }
+
+    /// `[database]`.
+    pub struct Database {
+        /// `sqlite:PATH`.
+        pub url: String,
+        /// 1 to 64.
+        pub max_readers: u32,
+        /// 10ms to 10m.
+        pub acquire_timeout: Duration,
+        /// 0s to 10m.
+        pub busy_timeout: Duration,
+    }
+
+    /// `[health]`.
+    pub struct Health {
+        /// 10ms to 1m.
+        pub timeout: Duration,
+    }
+
+    /// `[log]`.
+    pub struct Log {
+        /// The least important line.
+        pub level: Level,
+        /// How a line looks.
+        pub format: Format,
+    }
+}

@@ -1,0 +1,85 @@
+//! Decides how SQLite is opened: WAL, so that readers and one writer do not wait for each other.
+
+use std::path::Path;
+use std::time::Duration;
+
+use sqlx::SqlitePool;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use tokio::time::Instant;
+
+use super::Error;
+use super::error::is_busy;
+use crate::config::{Database, Location};
+
+/// Whether a database that is not there is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Open {
+    /// It must be there.
+    Existing,
+    /// It is created, with the folders above it.
+    Create,
+}
+
+/// Prepared statements kept per connection: lists differ by filters, order, fields and number of ids.
+const STATEMENTS: usize = 256;
+
+/// Bytes of the file that are read through the page cache of the system instead of copied.
+const MMAP_BYTES: &str = "268435456";
+
+pub(super) async fn connect(config: &Database, open: Open) -> Result<(SqlitePool, SqlitePool), Error> {
+    let Location::Sqlite(path) = &config.location;
+    match open {
+        Open::Existing if !path.is_file() => return Err(Error::Missing(config.location.clone())),
+        Open::Existing => {}
+        Open::Create => create_folder(path).map_err(|error| cannot_open(config, error))?,
+    }
+    let options = SqliteConnectOptions::new()
+        .filename(path)
+        .create_if_missing(open == Open::Create)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Normal)
+        .foreign_keys(true)
+        .busy_timeout(config.busy_timeout)
+        .statement_cache_capacity(STATEMENTS)
+        .pragma("mmap_size", MMAP_BYTES);
+    let writer = first_connection(config, &options).await?;
+    // A slip in a reader's statement must not be able to write.
+    let readers = pool(config, config.max_readers).connect_lazy_with(options.pragma("query_only", "ON"));
+    Ok((readers, writer))
+}
+
+/// Opens the writer, whose first connection turns WAL on. SQLite does not wait for its own busy timeout while
+/// another process does the same, so we do.
+async fn first_connection(config: &Database, options: &SqliteConnectOptions) -> Result<SqlitePool, Error> {
+    let deadline = Instant::now() + config.busy_timeout;
+    loop {
+        match pool(config, 1).connect_with(options.clone()).await {
+            Ok(pool) => return Ok(pool),
+            Err(error) if is_busy(&error) && Instant::now() < deadline => {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            Err(error) => return Err(cannot_open(config, error)),
+        }
+    }
+}
+
+fn pool(config: &Database, connections: u32) -> SqlitePoolOptions {
+    SqlitePoolOptions::new()
+        .max_connections(connections)
+        .acquire_timeout(config.acquire_timeout)
+        .idle_timeout(None)
+        .max_lifetime(None)
+        // A local file does not go away between two requests.
+        .test_before_acquire(false)
+}
+
+fn create_folder(path: &Path) -> std::io::Result<()> {
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => std::fs::create_dir_all(folder),
+        _ => Ok(()),
+    }
+}
+
+fn cannot_open(config: &Database, source: impl std::error::Error + Send + Sync + 'static) -> Error {
+    Error::Open { location: config.location.clone(), source: Box::new(source) }
+}

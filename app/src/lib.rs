@@ -1,0 +1,33 @@
+//! The app tier: a content API over SQL; modules are listed in the order a request meets them.
+//!
+//! A node is [`serve`]d from a [`config::Config`]; [`migrate`], [`seed`] and [`check`] prepare its database.
+
+pub mod config;
+pub mod serve;
+
+pub mod accept;
+pub mod lifecycle;
+pub mod middleware;
+pub mod router;
+pub mod state;
+
+pub mod health;
+pub mod posts;
+
+pub mod authors;
+pub mod categories;
+pub mod tags;
+
+pub mod answer;
+pub mod error;
+pub mod fields;
+pub mod moment;
+pub mod page;
+pub mod query;
+
+pub mod db;
+pub mod metrics;
+pub mod settings;
+
+pub mod check;
+pub mod migrate;

@@ -1,0 +1,119 @@
+//! Declares every metric of the app tier, once.
+
+use std::collections::HashMap;
+
+use cirque_shared::metrics::http::{HttpMetrics, NO_ROUTE, RouteMetrics};
+use cirque_shared::metrics::{Counter, Gauge, GaugeFamily, Registry, process};
+
+/// The metrics of one node.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    /// Requests as clients saw them.
+    pub http: HttpMetrics,
+    /// Connections.
+    pub connections: ConnectionMetrics,
+    /// Handlers that panicked; each was answered with 500.
+    pub panics: Counter,
+    /// Requests that ran longer than `max_execution_time`.
+    pub overruns: Counter,
+    routes: HashMap<&'static str, RouteMetrics>,
+    unmatched: RouteMetrics,
+    memory: Gauge,
+}
+
+/// The connections of clients.
+#[derive(Clone, Debug)]
+pub struct ConnectionMetrics {
+    /// Open now.
+    pub open: Gauge,
+    /// Closed because a request head took too long.
+    pub slow_heads: Counter,
+    /// Closed because a client did not take its answer.
+    pub slow_readers: Counter,
+    /// Cut at the end of the grace period.
+    pub cut: Counter,
+}
+
+/// What the database is asked.
+#[derive(Debug)]
+pub struct DatabaseMetrics {
+    /// Statements for reading.
+    pub reads: Counter,
+    /// Statements for writing.
+    pub writes: Counter,
+    connections: GaugeFamily,
+}
+
+impl DatabaseMetrics {
+    /// Declares them.
+    pub fn new(registry: &Registry) -> Self {
+        let statements = registry.counters(
+            "database_statements_total",
+            "Statements sent to the database, by intent.",
+            &["intent"],
+        );
+        let connections =
+            registry.gauges("database_connections", "Connections to the database.", &["pool", "state"]);
+        Self { reads: statements.with(&["read"]), writes: statements.with(&["write"]), connections }
+    }
+
+    /// Notes how many connections a pool has, and how many of them are idle.
+    pub fn observe_pool(&self, pool: &str, size: u32, idle: usize) {
+        let size = i64::from(size);
+        let idle = i64::try_from(idle).unwrap_or(size).min(size);
+        self.connections.with(&[pool, "idle"]).set(idle);
+        self.connections.with(&[pool, "used"]).set(size - idle);
+    }
+}
+
+impl Metrics {
+    /// Declares everything; `routes` are the templates that requests are counted under.
+    pub fn new(registry: Registry, routes: &[&'static str]) -> Self {
+        process::declare(&registry, "app", env!("CARGO_PKG_VERSION"));
+        let http = HttpMetrics::new(&registry);
+        let closed = registry.counters(
+            "app_connections_closed_total",
+            "Connections we closed, by reason.",
+            &["reason"],
+        );
+        let connections = ConnectionMetrics {
+            open: registry.gauge("app_connections", "Connections open now."),
+            slow_heads: closed.with(&["slow_head"]),
+            slow_readers: closed.with(&["slow_reader"]),
+            cut: closed.with(&["cut"]),
+        };
+        Self {
+            panics: registry.counter("app_panics_total", "Requests whose handler panicked."),
+            overruns: registry
+                .counter("app_overruns_total", "Requests that ran longer than max_execution_time."),
+            memory: registry.gauge("memory_usage_bytes", "Resident memory of the process."),
+            routes: routes.iter().map(|route| (*route, http.route(route))).collect(),
+            unmatched: http.route(NO_ROUTE),
+            http,
+            connections,
+            registry,
+        }
+    }
+
+    /// The series of a route template; unknown ones are counted together.
+    pub fn route(&self, template: &str) -> &RouteMetrics {
+        self.routes.get(template).unwrap_or(&self.unmatched)
+    }
+
+    /// Everything in the text format of Prometheus.
+    pub fn text(&self) -> String {
+        if let Some(bytes) = resident_bytes() {
+            self.memory.set(bytes);
+        }
+        self.registry.text()
+    }
+}
+
+/// `VmRSS` of this process; `None` where there is no such file.
+fn resident_bytes() -> Option<i64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let kib: i64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kib * 1024)
+}

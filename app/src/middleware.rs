@@ -1,0 +1,66 @@
+//! Decides what happens around every request, and in which order.
+//!
+//! Outside in: name the request, count it, bound it (body, time), survive its handler, write its error in the
+//! form the client asked for, name the node, count and log the outcome.
+
+mod bounds;
+mod observe;
+mod request_id;
+
+use axum::extract::{Request, State};
+use axum::middleware::Next;
+use axum::response::Response;
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+
+use crate::error::ApiError;
+use crate::state::AppState;
+
+pub use request_id::RequestId;
+
+/// The address of the other end of the connection, put into requests by the accept loop.
+#[derive(Clone, Copy, Debug)]
+pub struct Peer(pub std::net::SocketAddr);
+
+const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const X_SERVED_BY: HeaderName = HeaderName::from_static("x-served-by");
+
+/// The one layer around all routes, the unknown ones included.
+pub async fn around(State(state): State<AppState>, mut request: Request, next: Next) -> Response {
+    let id = RequestId::of(request.headers());
+    let seen = observe::Seen::of(&request, &state.metrics);
+    request.extensions_mut().insert(id.clone());
+    let accept = accepted(request.headers());
+    let outcome = match bounds::body(request, state.max_body_size) {
+        Ok(request) => bounds::time(next.run(request), &state).await,
+        Err(refusal) => Err(refusal),
+    };
+    let response = outcome.unwrap_or_else(axum::response::IntoResponse::into_response);
+    let (mut response, error) = written(response, &accept);
+    let headers = response.headers_mut();
+    headers.insert(X_REQUEST_ID, id.header());
+    headers.insert(X_SERVED_BY, state.node.clone());
+    if state.lifecycle.is_draining() {
+        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    seen.finish(&state.metrics, &response, &id, error.as_ref());
+    response
+}
+
+/// Only what the client accepts, so that the rest of the head need not be kept.
+fn accepted(headers: &HeaderMap) -> HeaderMap {
+    headers.get_all(header::ACCEPT).iter().map(|value| (header::ACCEPT, value.clone())).collect()
+}
+
+/// Gives an error its body; keeps the headers that were set beside it, like `Allow`.
+fn written(mut response: Response, accept: &HeaderMap) -> (Response, Option<ApiError>) {
+    let Some(error) = response.extensions_mut().remove::<ApiError>() else {
+        return (response, None);
+    };
+    let mut answer = error.answer(accept);
+    for (name, value) in response.headers() {
+        if name != header::CONTENT_LENGTH && !answer.headers().contains_key(name) {
+            answer.headers_mut().insert(name, value.clone());
+        }
+    }
+    (answer, Some(error))
+}

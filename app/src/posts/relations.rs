@@ -1,0 +1,146 @@
+//! Decides how what belongs to posts is read: one statement per relation, whatever the number of posts.
+
+use std::collections::HashMap;
+
+use sea_query::{Expr, ExprTrait, Order, Query, SelectStatement};
+
+use super::Post;
+use super::selection::Selection;
+use crate::authors::{self, Author};
+use crate::categories::{self, Category};
+use crate::db::{Error, Reader};
+use crate::fields::{Fields, Resource};
+use crate::tags::{self, Tag};
+
+/// What is read of each relation; `None` leaves it out.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Wanted {
+    /// Of the category.
+    pub category: Option<Fields>,
+    /// Of the author.
+    pub author: Option<Fields>,
+    /// Of the tags.
+    pub tags: Option<Fields>,
+}
+
+impl From<&Selection> for Wanted {
+    fn from(selection: &Selection) -> Self {
+        Self { category: selection.category_read(), author: selection.author_read(), tags: selection.tags }
+    }
+}
+
+/// What belongs to some posts.
+#[derive(Debug, Default)]
+pub struct Related {
+    categories: HashMap<i64, Category>,
+    authors: HashMap<i64, Author>,
+    tags: HashMap<i64, Vec<Tag>>,
+}
+
+impl Related {
+    /// The category of `post`.
+    pub fn category(&self, post: &Post) -> Option<&Category> {
+        self.categories.get(&post.category_id)
+    }
+
+    /// The author of `post`.
+    pub fn author(&self, post: &Post) -> Option<&Author> {
+        self.authors.get(&post.author_id)
+    }
+
+    /// The tags of `post`, by name.
+    pub fn tags(&self, post: &Post) -> &[Tag] {
+        self.tags.get(&post.id).map_or(&[], Vec::as_slice)
+    }
+
+    /// Reads what `wanted` names of what belongs to `posts`.
+    ///
+    /// # Errors
+    ///
+    /// Those of the database.
+    pub async fn load(db: Reader<'_>, posts: &[Post], wanted: Wanted) -> Result<Self, Error> {
+        let mut related = Self::default();
+        if posts.is_empty() {
+            return Ok(related);
+        }
+        if let Some(fields) = wanted.category {
+            let ids = distinct(posts.iter().map(|post| post.category_id));
+            for row in db.all(&by_id::<Category>(categories::TABLE, fields, ids)).await? {
+                let mut cells = row.cells();
+                let id = cells.take()?;
+                related.categories.insert(id, Category::read(id, fields, &mut cells)?);
+            }
+        }
+        if let Some(fields) = wanted.author {
+            let ids = distinct(posts.iter().map(|post| post.author_id));
+            for row in db.all(&by_id::<Author>(authors::TABLE, fields, ids)).await? {
+                let mut cells = row.cells();
+                let id = cells.take()?;
+                related.authors.insert(id, Author::read(id, fields, &mut cells)?);
+            }
+        }
+        if let Some(fields) = wanted.tags {
+            for row in db.all(&tags_of(fields, distinct(posts.iter().map(|post| post.id)))).await? {
+                let mut cells = row.cells();
+                let post: i64 = cells.take()?;
+                let id = cells.take()?;
+                related.tags.entry(post).or_default().push(Tag::read(id, fields, &mut cells)?);
+            }
+        }
+        Ok(related)
+    }
+}
+
+fn distinct(ids: impl Iterator<Item = i64>) -> Vec<i64> {
+    let mut ids: Vec<i64> = ids.collect();
+    ids.sort_unstable();
+    ids.dedup();
+    ids
+}
+
+/// The id, and those of the other fields that are wanted.
+fn by_id<R: Resource>(table: &'static str, fields: Fields, ids: Vec<i64>) -> SelectStatement {
+    let mut select = Query::select();
+    select.column("id").from(table).and_where(Expr::col("id").is_in(ids));
+    for field in fields.iter().filter(|field| *field != 0) {
+        select.column(R::FIELDS[field]);
+    }
+    select
+}
+
+fn tags_of(fields: Fields, posts: Vec<i64>) -> SelectStatement {
+    let mut select = Query::select();
+    select
+        .column(("post_tags", "post_id"))
+        .column((tags::TABLE, "id"))
+        .from("post_tags")
+        .inner_join(tags::TABLE, Expr::col((tags::TABLE, "id")).equals(("post_tags", "tag_id")))
+        .and_where(Expr::col(("post_tags", "post_id")).is_in(posts))
+        .order_by((tags::TABLE, "name"), Order::Asc);
+    for field in fields.iter().filter(|field| *field != 0) {
+        select.column((tags::TABLE, Tag::FIELDS[field]));
+    }
+    select
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::db::dialect::BUILDER;
+
+    #[test]
+    fn a_relation_reads_only_the_fields_that_are_wanted() {
+        let mut fields = Fields::default();
+        fields.insert(1);
+        assert_eq!(
+            by_id::<Author>(authors::TABLE, fields, vec![3, 4]).to_string(BUILDER),
+            r#"SELECT "id", "name" FROM "authors" WHERE "id" IN (3, 4)"#
+        );
+        assert_eq!(
+            tags_of(fields, vec![1]).to_string(BUILDER),
+            "SELECT \"post_tags\".\"post_id\", \"tags\".\"id\", \"tags\".\"name\" FROM \"post_tags\" \
+             INNER JOIN \"tags\" ON \"tags\".\"id\" = \"post_tags\".\"tag_id\" \
+             WHERE \"post_tags\".\"post_id\" IN (1) ORDER BY \"tags\".\"name\" ASC"
+        );
+    }
+}

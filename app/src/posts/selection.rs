@@ -1,0 +1,241 @@
+//! Decides what `fields` and `include` ask for, and which columns that takes.
+
+use super::{Column, Columns};
+use crate::authors::Author;
+use crate::categories::Category;
+use crate::fields::{Fields, Resource};
+use crate::posts::v2::V2Post;
+use crate::query::{Params, shown};
+use crate::tags::Tag;
+use crate::{authors, categories};
+
+/// Something that belongs to a post and is only read when asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Relation {
+    /// Its category.
+    Category,
+    /// Its author.
+    Author,
+    /// Its tags.
+    Tags,
+}
+
+impl Relation {
+    /// What a client writes for each.
+    pub const WORDS: [(&'static str, Self); 3] =
+        [("category", Self::Category), ("author", Self::Author), ("tags", Self::Tags)];
+
+    fn fields(self) -> &'static [&'static str] {
+        match self {
+            Self::Category => Category::FIELDS,
+            Self::Author => Author::FIELDS,
+            Self::Tags => Tag::FIELDS,
+        }
+    }
+}
+
+/// The word for the links of a post.
+const LINKS: &str = "_links";
+
+/// The longest list of fields that is looked at, in characters.
+const LIST: usize = 1000;
+
+/// What is shown of a post and of what belongs to it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Selection {
+    /// Fields of the post itself.
+    pub fields: Fields,
+    /// Whether its links are shown.
+    pub links: bool,
+    /// Fields of its category, where that is shown.
+    pub category: Option<Fields>,
+    /// Fields of its author, where that is shown.
+    pub author: Option<Fields>,
+    /// Fields of its tags, where these are shown.
+    pub tags: Option<Fields>,
+}
+
+impl Selection {
+    /// Everything there is of a post, with these relations.
+    pub fn whole(relations: &[Relation]) -> Self {
+        let mut selection = Self { fields: Fields::all::<V2Post<'_>>(), links: true, ..Self::default() };
+        for relation in relations {
+            selection.include(*relation);
+        }
+        selection
+    }
+
+    /// What `fields` and `include` ask for.
+    ///
+    /// - Neither: everything, with the relations of `usual`.
+    /// - `include`: everything, with exactly these relations.
+    /// - `fields`: exactly these fields; `author` among them brings the author, `author.name` only the name.
+    /// - Both: the union.
+    pub fn from_params(params: &mut Params, usual: &[Relation]) -> Self {
+        let fields = params.text("fields", 1..=LIST);
+        let include = params.text("include", 1..=LIST);
+        let mut selection = match (&fields, &include) {
+            (None, None) => return Self::whole(usual),
+            (None, Some(_)) => Self::whole(&[]),
+            (Some(_), _) => Self::default(),
+        };
+        for name in fields.as_deref().into_iter().flat_map(names) {
+            if !selection.add(name) {
+                params.problem("fields", unknown_field(name));
+            }
+        }
+        for name in include.as_deref().into_iter().flat_map(names) {
+            match relation(name) {
+                Some(relation) => selection.include(relation),
+                None => params.problem("include", unknown_relation(name)),
+            }
+        }
+        selection
+    }
+
+    /// Adds a field, a whole relation, or one field of a relation; says whether there is such a thing.
+    fn add(&mut self, name: &str) -> bool {
+        if name == LINKS {
+            self.links = true;
+        } else if let Some(position) = position(V2Post::FIELDS, name) {
+            self.fields.insert(position);
+        } else if let Some(relation) = relation(name) {
+            self.include(relation);
+        } else {
+            let nested = name.split_once('.').and_then(|(of, field)| {
+                let relation = relation(of)?;
+                Some((relation, position(relation.fields(), field)?))
+            });
+            let Some((relation, position)) = nested else { return false };
+            self.part(relation).get_or_insert_default().insert(position);
+        }
+        true
+    }
+
+    fn include(&mut self, relation: Relation) {
+        *self.part(relation) = Some(Fields::first(relation.fields().len()));
+    }
+
+    fn part(&mut self, relation: Relation) -> &mut Option<Fields> {
+        match relation {
+            Relation::Category => &mut self.category,
+            Relation::Author => &mut self.author,
+            Relation::Tags => &mut self.tags,
+        }
+    }
+
+    /// The columns this takes, and no others. The id is always read: it is the end of every order.
+    pub fn columns(&self) -> Columns {
+        let mut columns = Columns::of(&[Column::Id]);
+        for field in self.fields.iter() {
+            columns.insert(V2Post::COLUMNS[field]);
+        }
+        if self.links {
+            columns.insert(Column::Slug);
+        }
+        if self.category.is_some() {
+            columns.insert(Column::CategoryId);
+        }
+        if self.author.is_some() {
+            columns.insert(Column::AuthorId);
+        }
+        columns
+    }
+
+    /// What is read of the category: what is shown, and the slug where links need it.
+    pub fn category_read(&self) -> Option<Fields> {
+        self.category.map(|fields| if self.links { fields.with(categories::SLUG) } else { fields })
+    }
+
+    /// What is read of the author: what is shown, and the user name where links need it.
+    pub fn author_read(&self) -> Option<Fields> {
+        self.author.map(|fields| if self.links { fields.with(authors::USERNAME) } else { fields })
+    }
+}
+
+fn names(list: &str) -> impl Iterator<Item = &str> {
+    list.split(',').map(str::trim).filter(|name| !name.is_empty())
+}
+
+fn relation(name: &str) -> Option<Relation> {
+    Relation::WORDS.iter().find(|(word, _)| *word == name).map(|(_, relation)| *relation)
+}
+
+fn position(names: &[&str], name: &str) -> Option<usize> {
+    names.iter().position(|known| *known == name)
+}
+
+fn unknown_field(name: &str) -> String {
+    let relations = Relation::WORDS
+        .iter()
+        .map(|(word, relation)| format!("{word} ({word}.{})", relation.fields().join(&format!(", {word}."))));
+    let known: Vec<String> = V2Post::FIELDS
+        .iter()
+        .map(|field| (*field).to_owned())
+        .chain(std::iter::once(LINKS.to_owned()))
+        .chain(relations)
+        .collect();
+    format!("`{}` is not a field; known: {}", shown(name), known.join(", "))
+}
+
+fn unknown_relation(name: &str) -> String {
+    let known: Vec<&str> = Relation::WORDS.iter().map(|(word, _)| *word).collect();
+    format!("`{}` cannot be included; known: {}", shown(name), known.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KNOWN: &[&str] = &["fields", "include"];
+
+    fn selection(query: &str) -> Result<Selection, Vec<(String, String)>> {
+        let mut params = Params::parse(Some(query), KNOWN);
+        let selection = Selection::from_params(&mut params, &[Relation::Category, Relation::Author]);
+        params.finish().map(|()| selection).map_err(|problems| problems.0)
+    }
+
+    fn columns(query: &str) -> Vec<&'static str> {
+        selection(query).unwrap().columns().iter().map(Column::name).collect()
+    }
+
+    #[test]
+    fn only_the_columns_that_are_shown_are_read() {
+        assert_eq!(columns("fields=id,title"), ["id", "title"]);
+        assert_eq!(columns("fields=title"), ["id", "title"]);
+        assert_eq!(columns("fields=_links"), ["id", "slug"]);
+        assert_eq!(columns("fields=title,author.name"), ["id", "title", "author_id"]);
+        assert_eq!(columns("fields=title&include=category"), ["id", "title", "category_id"]);
+        assert!(!columns("").contains(&"seo_title"));
+    }
+
+    #[test]
+    fn relations_come_by_default_by_include_or_by_field() {
+        let relations = |query| {
+            let selection = selection(query).unwrap();
+            (selection.category.is_some(), selection.author.is_some(), selection.tags.is_some())
+        };
+        assert_eq!(relations(""), (true, true, false));
+        assert_eq!(relations("include=tags"), (false, false, true));
+        assert_eq!(relations("fields=id"), (false, false, false));
+        assert_eq!(relations("fields=id,author.name"), (false, true, false));
+        assert_eq!(relations("fields=id,tags&include=category"), (true, false, true));
+    }
+
+    #[test]
+    fn a_nested_field_brings_only_itself() {
+        let author = selection("fields=author.name").unwrap().author.unwrap();
+        assert_eq!(author.iter().collect::<Vec<_>>(), [1]);
+        let both = selection("fields=author.name&include=author").unwrap().author.unwrap();
+        assert_eq!(both, Fields::all::<Author>());
+    }
+
+    #[test]
+    fn unknown_names_are_refused_with_the_known_ones() {
+        let problems = selection("fields=id,titel,author.email&include=comments").unwrap_err();
+        assert_eq!(problems.len(), 3);
+        assert!(problems[0].1.starts_with("`titel` is not a field; known: id, title, slug"), "{problems:?}");
+        assert!(problems[1].1.starts_with("`author.email` is not a field"), "{problems:?}");
+        assert_eq!(problems[2].1, "`comments` cannot be included; known: category, author, tags");
+    }
+}

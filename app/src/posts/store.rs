@@ -1,0 +1,165 @@
+//! Decides which statements read posts; what the public may see is written here and nowhere else.
+
+use sea_query::{Expr, ExprTrait, Func, Order as SqlOrder, Query, SelectStatement};
+
+use super::filter::Filter;
+use super::{Columns, Order, Post, Sort, TABLE};
+use crate::db::{Error, Reader, dialect};
+use crate::moment::Moment;
+use crate::page::cursor::Place;
+use crate::page::keyset::{self, Page};
+use crate::page::{Direction, Offset};
+
+/// One list, as a client asked for it.
+#[derive(Clone, Debug)]
+pub struct List {
+    /// Which posts.
+    pub filter: Filter,
+    /// In which order.
+    pub order: Order,
+    /// Which columns of them.
+    pub columns: Columns,
+}
+
+/// The page `offset` and the number of posts in the whole list.
+///
+/// # Errors
+///
+/// Those of the database.
+pub async fn page(
+    db: Reader<'_>,
+    list: &List,
+    offset: Offset,
+    now: Moment,
+) -> Result<(Vec<Post>, u64), Error> {
+    let total = match db.first(&count_statement(&list.filter, now)).await? {
+        Some(row) => row.cells().take::<i64>()?.unsigned_abs(),
+        None => 0,
+    };
+    if offset.skipped() >= total {
+        return Ok((Vec::new(), total));
+    }
+    let rows = db.all(&page_statement(list, offset, now)).await?;
+    let posts: Result<Vec<Post>, Error> = rows.iter().map(|row| Post::read(row, list.columns)).collect();
+    Ok((posts?, total))
+}
+
+/// The page of `limit` posts at `from`, or the first one.
+///
+/// # Errors
+///
+/// Those of the database.
+pub async fn keyset_page(
+    db: Reader<'_>,
+    list: &List,
+    limit: u64,
+    from: Option<&Place>,
+    now: Moment,
+) -> Result<Page<Post>, Error> {
+    let (statement, columns) = keyset_statement(list, limit, from, now);
+    let rows = db.all(&statement).await?;
+    let posts: Result<Vec<Post>, Error> = rows.iter().map(|row| Post::read(row, columns)).collect();
+    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    let Order { sort, direction } = list.order;
+    Ok(keyset::assemble(posts?, limit, direction, from, |post| (post.key(sort), post.id)))
+}
+
+/// The public post with this slug.
+///
+/// # Errors
+///
+/// Those of the database.
+pub async fn by_slug(
+    db: Reader<'_>,
+    slug: &str,
+    columns: Columns,
+    now: Moment,
+) -> Result<Option<Post>, Error> {
+    let row = db.first(&slug_statement(slug, columns, now)).await?;
+    row.map(|row| Post::read(&row, columns)).transpose()
+}
+
+/// What the public may see: published, its moment come, not deleted.
+fn visible(select: &mut SelectStatement, now: Moment) {
+    listed(select);
+    select.and_where(Expr::col("published_at").lte(now.0));
+}
+
+/// Published and not deleted. Whether its moment has come is another question.
+fn listed(select: &mut SelectStatement) {
+    select.and_where(Expr::col("status").eq("published")).and_where(Expr::col("deleted_at").is_null());
+}
+
+fn selected(columns: Columns) -> SelectStatement {
+    let mut select = Query::select();
+    select.columns(columns.iter().map(super::Column::name)).from(TABLE);
+    select
+}
+
+fn count_statement(filter: &Filter, now: Moment) -> SelectStatement {
+    let mut select = Query::select();
+    select.expr(Func::count(Expr::col(("posts", "id")))).from(TABLE);
+    visible(&mut select, now);
+    filter.apply(&mut select);
+    select
+}
+
+fn page_statement(list: &List, offset: Offset, now: Moment) -> SelectStatement {
+    let mut select = selected(list.columns);
+    visible(&mut select, now);
+    list.filter.apply(&mut select);
+    ordered(&mut select, list.order.sort, list.order.direction);
+    select.limit(offset.size).offset(offset.skipped());
+    select
+}
+
+/// The statement, and its columns: those of the list and what the order needs.
+fn keyset_statement(
+    list: &List,
+    limit: u64,
+    from: Option<&Place>,
+    now: Moment,
+) -> (SelectStatement, Columns) {
+    let Order { sort, direction } = list.order;
+    let reading = keyset::reading_direction(direction, from);
+    let mut columns = list.columns;
+    columns.insert(super::Column::Id);
+    columns.insert(sort.column());
+    let mut select = selected(columns);
+    // Reading towards the past from a place in it, the moment has come for all that follow; saying so again
+    // would give the database two upper ends to choose from, and it may begin at the wrong one.
+    if from.is_some() && sort == Sort::PublishedAt && reading == Direction::Descending {
+        listed(&mut select);
+    } else {
+        visible(&mut select, now);
+    }
+    if let Some(place) = from {
+        select.and_where(dialect::behind(sort.column().name(), place.key, place.id, &sql_order(reading)));
+    }
+    list.filter.apply(&mut select);
+    ordered(&mut select, sort, reading);
+    select.limit(limit + 1);
+    (select, columns)
+}
+
+fn slug_statement(slug: &str, columns: Columns, now: Moment) -> SelectStatement {
+    let mut select = selected(columns);
+    select.and_where(Expr::col("slug").eq(slug));
+    visible(&mut select, now);
+    select
+}
+
+/// Both parts in one direction, so that one index serves the order.
+fn ordered(select: &mut SelectStatement, sort: Sort, direction: Direction) {
+    select.order_by(sort.column().name(), sql_order(direction)).order_by("id", sql_order(direction));
+}
+
+fn sql_order(direction: Direction) -> SqlOrder {
+    match direction {
+        Direction::Ascending => SqlOrder::Asc,
+        Direction::Descending => SqlOrder::Desc,
+    }
+}
+
+#[cfg(test)]
+mod tests;

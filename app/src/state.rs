@@ -1,0 +1,99 @@
+//! What a handler may reach.
+
+use std::ops::Deref;
+use std::sync::Arc;
+use std::time::Duration;
+
+use cirque_shared::metrics::Registry;
+use http::HeaderValue;
+
+use crate::config::Config;
+use crate::db::{Db, Open};
+use crate::lifecycle::Lifecycle;
+use crate::metrics::{DatabaseMetrics, Metrics};
+use crate::page::cursor::Key;
+use crate::{db, settings};
+
+/// One node's state. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct AppState(Arc<Inner>);
+
+/// The parts of the state.
+#[derive(Debug)]
+pub struct Inner {
+    /// The database, by intent.
+    pub db: Db,
+    /// Signs cursors.
+    pub cursor_key: Key,
+    /// What links start with.
+    pub public_url: String,
+    /// The node's name, as it is sent in `X-Served-By`.
+    pub node: HeaderValue,
+    /// Everything that is counted.
+    pub metrics: Metrics,
+    /// Whether the node is to stop.
+    pub lifecycle: Lifecycle,
+    /// Time for one request.
+    pub max_execution_time: Duration,
+    /// Largest body in bytes.
+    pub max_body_size: u64,
+    /// Time for the database to answer a health check.
+    pub health_timeout: Duration,
+}
+
+/// Why a node cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum Unready {
+    /// The database cannot be used.
+    #[error(transparent)]
+    Database(#[from] db::Error),
+    /// The schema is not what this version needs.
+    #[error("database {location} is not up to date ({missing} to apply): run `cirque app migrate`")]
+    Unmigrated {
+        /// Which database.
+        location: String,
+        /// What is missing.
+        missing: String,
+    },
+}
+
+impl AppState {
+    /// Opens the database and reads what the nodes share; requests are counted under `templates`.
+    ///
+    /// # Errors
+    ///
+    /// [`Unready`] when there is no database, or its schema is not up to date.
+    pub async fn open(config: &Config, templates: &[&'static str]) -> Result<Self, Unready> {
+        let registry = Registry::new();
+        let db_metrics = Arc::new(DatabaseMetrics::new(&registry));
+        let db = Db::open(&config.database, Open::Existing, db_metrics).await?;
+        let missing = db::migrations::pending(&db).await?;
+        if !missing.is_empty() {
+            let missing: Vec<String> = missing.iter().map(ToString::to_string).collect();
+            let location = config.database.location.to_string();
+            return Err(Unready::Unmigrated { location, missing: missing.join(", ") });
+        }
+        let cursor_key = Key::new(&settings::secret(&db, settings::CURSOR_KEY).await?);
+        let node = HeaderValue::from_str(&config.server.node_name())
+            .unwrap_or_else(|_| HeaderValue::from_static("unnamed"));
+        Ok(Self(Arc::new(Inner {
+            db,
+            cursor_key,
+            public_url: config.server.public_url.clone(),
+            node,
+            metrics: Metrics::new(registry, templates),
+            lifecycle: Lifecycle::default(),
+            max_execution_time: config.server.max_execution_time,
+            max_body_size: config.server.max_body_size,
+            health_timeout: config.health.timeout,
+        })))
+    }
+}
+
+impl Deref for AppState {
+    type Target = Inner;
+
+    fn deref(&self) -> &Inner {
+        &self.0
+    }
+}
