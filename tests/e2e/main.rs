@@ -1,1 +1,16 @@
 //! One binary of end-to-end tests: each module is one promise of the edge or of the site.
+
+mod balancing;
+mod config;
+mod drain;
+mod failover;
+mod limits;
+mod observability;
+mod pagination;
+mod proxying;
+mod retries;
+mod routing;
+mod site;
+mod timeouts;
+mod up;
+mod witness;

@@ -114,6 +114,36 @@ impl fmt::Debug for Link {
     }
 }
 
+/// An address at which connecting neither succeeds nor fails: its queue is full and nobody takes from it.
+pub struct Abyss {
+    address: SocketAddr,
+    _queue: Vec<TcpStream>,
+    _listener: tokio::net::TcpListener,
+    _runtime: tokio::runtime::Runtime,
+}
+
+impl Abyss {
+    pub fn open() -> Abyss {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build();
+        let runtime = runtime.expect("a runtime of one thread can be had");
+        let address = ports::address();
+        let listener = {
+            let _inside = runtime.enter();
+            let socket = tokio::net::TcpSocket::new_v4().expect("a socket can be had");
+            socket.bind(address).expect("the port was free a moment ago");
+            socket.listen(1).expect("a bound socket can listen")
+        };
+        let connect = |_| TcpStream::connect_timeout(&address, Duration::from_millis(100)).ok();
+        let queue: Vec<TcpStream> = (0..16).map_while(connect).collect();
+        assert!(queue.len() < 16, "the queue of {address} does not fill up");
+        Abyss { address, _queue: queue, _listener: listener, _runtime: runtime }
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
 fn close_all(shared: &Shared) {
     for stream in lock(&shared.pairs).values().flatten() {
         let _ = stream.shutdown(Shutdown::Both);
@@ -213,6 +243,13 @@ mod tests {
         link.restore();
         connection.set_timeout(Duration::from_secs(10));
         connection.read_response("GET").unwrap().expect_status(200);
+    }
+
+    #[test]
+    fn connecting_to_an_abyss_takes_for_ever() {
+        let abyss = Abyss::open();
+        let connected = TcpStream::connect_timeout(&abyss.address(), Duration::from_millis(100));
+        assert_eq!(connected.unwrap_err().kind(), ErrorKind::TimedOut);
     }
 
     #[test]

@@ -90,14 +90,10 @@ impl Builder {
     }
 
     /// Writes the file and runs `cirque proxy run`, which may fail.
-    pub fn launch(mut self) -> Edge {
+    pub fn launch(self) -> Edge {
         let folder = tempfile::tempdir().expect("the temporary directory is writable");
-        let state = folder.path().join("state");
-        let fallback = format!("server.state_dir = '{}'", state.display());
-        let mut document = document::parse(&fallback);
-        document::merge(&mut document, std::mem::take(&mut self.document));
         let file = folder.path().join("proxy.toml");
-        fs::write(&file, document::render(&document)).expect("the temporary directory is writable");
+        fs::write(&file, self.render()).expect("the temporary directory is writable");
         let arguments = ["proxy".as_ref(), "run".as_ref(), "-c".as_ref(), file.as_os_str()];
         let process = Process::cirque("edge", &arguments);
         Edge { process, address: self.address, admin: self.admin, folder, file }

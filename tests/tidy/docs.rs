@@ -25,9 +25,9 @@ fn paths_in_backticks_exist() {
     report("these documents name paths that do not exist", &findings);
 }
 
+/// From the root, or from any folder that the document lies in.
 fn exists(document: &str, path: &str) -> bool {
-    let beside = Path::new(document).parent().unwrap_or(Path::new("")).join(path);
-    root().join(path).exists() || root().join(beside).exists()
+    Path::new(document).ancestors().skip(1).any(|folder| root().join(folder).join(path).exists())
 }
 
 /// The words in backticks, outside of code blocks, that are paths into this repository.

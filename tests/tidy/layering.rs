@@ -1,7 +1,6 @@
 //! Decides which room may import which: a room imports the rooms of the rows below its own, and no other.
 //!
-//! A new top-level module fails until it has a row here. Where a row has arrows, a room may also import the one it
-//! points at in the same row.
+//! A new top-level module fails until it has a row here.
 
 use std::collections::BTreeMap;
 

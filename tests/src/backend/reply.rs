@@ -17,6 +17,8 @@ pub(super) enum End {
     Silence,
     /// No byte of an answer is sent; the connection is closed.
     Close,
+    /// Not even the body of the request is read; the connection stays open.
+    Deaf,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,6 +64,11 @@ impl Reply {
     /// Reads the request and never answers.
     pub fn stall() -> Reply {
         Reply { end: End::Silence, ..Reply::ok("") }
+    }
+
+    /// Reads the head of the request and not one byte of its body, and never answers.
+    pub fn deaf() -> Reply {
+        Reply { end: End::Deaf, is_early: true, ..Reply::ok("") }
     }
 
     /// Reads the request and closes without an answer.

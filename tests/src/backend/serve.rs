@@ -14,6 +14,8 @@ use crate::sync::lock;
 /// More requests than this are answered but not recorded.
 const MAX_RECORDED: usize = 200_000;
 const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
+/// Longer than any test.
+const DEAF_AT_MOST: Duration = Duration::from_secs(120);
 
 enum Next {
     KeepAlive,
@@ -109,6 +111,10 @@ fn answer(
     match reply.end {
         End::Close => return Ok(Next::Close),
         End::Silence => return hold_open(stream),
+        End::Deaf => {
+            shared.stopped.wait(DEAF_AT_MOST);
+            return Ok(Next::Close);
+        }
         End::Complete | End::CutAfter(_) | End::StallAfter(_) => {}
     }
     let last = closing || reply.is_last || reply.framing == Framing::UntilClose;
@@ -119,13 +125,13 @@ fn answer(
     }
     let sent = match reply.end {
         End::CutAfter(bytes) | End::StallAfter(bytes) => bytes.min(reply.body.len()),
-        End::Complete | End::Silence | End::Close => reply.body.len(),
+        End::Complete | End::Silence | End::Close | End::Deaf => reply.body.len(),
     };
     write_body(stream, shared, reply, &reply.body[..sent])?;
     match reply.end {
         End::CutAfter(_) => return Ok(Next::Close),
         End::StallAfter(_) => return hold_open(stream),
-        End::Complete | End::Silence | End::Close => {}
+        End::Complete | End::Silence | End::Close | End::Deaf => {}
     }
     if reply.framing == Framing::Chunked {
         writer.write_all(b"0\r\n\r\n")?;

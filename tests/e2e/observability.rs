@@ -1,0 +1,171 @@
+//! What metrics, logs and the admin address say, and that it agrees with what happened.
+
+use std::time::Duration;
+
+use cirque_tests::{Backend, Client, Cluster, Connection, Edge, Load, Reply, Request, Scrape};
+
+use crate::witness::{logged_attempts, nothing_in_flight};
+
+#[test]
+fn promtool_has_nothing_to_say_about_either_tier() {
+    let cluster = Cluster::start();
+    Load::on(cluster.address(), "/api/v1/posts").requests(20).run().assert_all_ok();
+    Client::to(cluster.address()).get("/api/v1/posts/there-is-no-such-post").expect_status(404);
+    assert_eq!(cluster.metrics().promtool_findings(), "");
+    let app = Scrape::fetch(cluster.node_address(1), "/api/metrics");
+    assert!(app.value("http_requests_total", &[]) > 0.0, "{}", app.text);
+    assert_eq!(app.promtool_findings(), "");
+}
+
+#[test]
+fn series_of_failures_exist_before_the_first_failure() {
+    let backend = Backend::start();
+    let edge = Edge::before(&[&backend]);
+    let metrics = edge.metrics();
+    for (name, labels) in [
+        ("http_requests_total", &[("route", "all"), ("code", "502")][..]),
+        ("http_request_duration_seconds_count", &[("route", "all")][..]),
+        ("http_requests_in_flight", &[][..]),
+        (
+            "proxy_upstream_requests_total",
+            &[("upstream", "app"), ("backend", "backend"), ("code", "200")][..],
+        ),
+        ("proxy_upstream_errors_total", &[("backend", "backend"), ("reason", "connect")][..]),
+        ("proxy_upstream_in_flight", &[("upstream", "app"), ("backend", "backend")][..]),
+        ("proxy_retries_total", &[("upstream", "app"), ("reason", "http_503")][..]),
+        ("proxy_retries_denied_total", &[("upstream", "app"), ("reason", "budget_empty")][..]),
+        ("proxy_backend_transitions_total", &[("backend", "backend"), ("to", "down")][..]),
+        ("proxy_refusals_total", &[("reason", "no_backend")][..]),
+        ("proxy_fail_open_total", &[("upstream", "app")][..]),
+    ] {
+        assert!(metrics.has(name, labels), "{name}{labels:?} is missing");
+        assert_eq!(metrics.value(name, labels), 0.0, "{name}{labels:?}");
+    }
+    assert_eq!(metrics.value("proxy_backend_up", &[("backend", "backend")]), 1.0);
+}
+
+#[test]
+fn gauges_of_work_in_flight_follow_what_is_in_flight() {
+    let backend = Backend::start();
+    backend.answer_on("/slow", Reply::stall());
+    let edge = Edge::builder().backend(&backend).without_probe().start();
+    let mut connections: Vec<Connection> = (0..5).map(|_| Connection::open(edge.address())).collect();
+    for connection in &mut connections {
+        connection.write(Request::get("/slow").to_bytes()).unwrap();
+    }
+    backend.wait_for_requests("/slow", 5);
+    edge.wait_for_metric("http_requests_in_flight", &[], 5.0);
+    edge.wait_for_metric("proxy_upstream_in_flight", &[("backend", "backend")], 5.0);
+    let row = &edge.upstreams()["upstreams"][0]["backends"][0];
+    assert_eq!(row["in_flight"], 5, "{row}");
+    drop(connections);
+    nothing_in_flight(&edge);
+}
+
+#[test]
+fn gauges_return_to_zero_after_errors_retries_and_early_disconnects() {
+    let (odd, even) = (Backend::named("odd"), Backend::named("even"));
+    for backend in [&odd, &even] {
+        backend.script(|request| match request.path() {
+            "/refuses" => Reply::status(503),
+            "/closes" => Reply::close(),
+            "/cuts" => Reply::ok("0123456789").cut_after(3),
+            "/late" => Reply::ok("late").delay(Duration::from_millis(300)),
+            _ => Reply::ok("fine"),
+        });
+    }
+    let edge = Edge::before(&[&odd, &even]);
+    for path in ["/refuses", "/closes", "/cuts", "/fine"] {
+        let _ = Load::on(edge.address(), path).connections(4).requests(20).run();
+    }
+    for _ in 0..10 {
+        let mut connection = Connection::open(edge.address());
+        connection.write(Request::get("/late").to_bytes()).unwrap();
+        let mut half = Connection::open(edge.address());
+        half.write("POST /half HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nhalf").unwrap();
+    }
+    nothing_in_flight(&edge);
+    let metrics = edge.metrics();
+    assert_eq!(
+        metrics.value("http_requests_total", &[]),
+        edge.metrics().value("http_request_duration_seconds_count", &[])
+    );
+}
+
+#[test]
+fn each_attempt_is_counted_once() {
+    let backends: Vec<Backend> = (1..=3).map(|n| Backend::named(&format!("bad-{n}"))).collect();
+    backends.iter().for_each(|backend| backend.answer_on("/x", Reply::status(503)));
+    let edge = Edge::before(&backends.iter().collect::<Vec<_>>());
+    edge.get("/x").expect_status(503);
+    let metrics = edge.metrics();
+    let answered = metrics.value("proxy_upstream_requests_total", &[("code", "503")]);
+    let sent: usize = backends.iter().map(|backend| backend.requests_to("/x").len()).sum();
+    assert_eq!((answered, sent), (3.0, 3), "{:#?}", metrics.lines("proxy_upstream_requests_total"));
+    assert_eq!(metrics.value("http_requests_total", &[("code", "503")]), 1.0);
+}
+
+#[test]
+fn one_line_tells_the_story_of_a_request() {
+    let (bad, good) = (Backend::named("bad"), Backend::named("good"));
+    bad.answer_on("/story", Reply::status(503));
+    let edge = Edge::builder().backend_with(&bad, "weight = 1000").backend(&good).start();
+    edge.send(&Request::get("/story?secret=1").header("Host", "a.example")).expect_status(200);
+    let line = edge.logged("/story");
+    for (field, expected) in [
+        ("http.request.method", "GET"),
+        ("server.address", "a.example"),
+        ("url.path", "/story"),
+        ("route", "all"),
+        ("upstream", "app"),
+        ("backend", "good"),
+        ("client.address", "127.0.0.1"),
+    ] {
+        assert_eq!(line[field], expected, "{field} in {line}");
+    }
+    assert_eq!(line["http.response.status_code"], 200);
+    assert!(
+        line["duration_ms"].as_f64().is_some_and(|ms| ms > 0.0) && line["bytes_out"].as_u64() == Some(4),
+        "{line}"
+    );
+    assert!(!line.to_string().contains("secret"), "query strings are never logged: {line}");
+    let attempts = logged_attempts(&edge, "/story");
+    let expected = [("bad", "http_503"), ("good", "answered")].map(|(a, b)| (a.to_owned(), b.to_owned()));
+    assert_eq!(attempts, expected);
+    assert_eq!(line["attempts"][0]["status"], 503, "{line}");
+    assert_eq!(edge.access_log().len(), 1);
+}
+
+#[test]
+fn a_client_that_leaves_is_logged_as_499() {
+    let backend = Backend::start();
+    backend.answer_on("/left", Reply::stall());
+    let edge = Edge::before(&[&backend]);
+    let mut connection = Connection::open(edge.address());
+    connection.write(Request::get("/left").to_bytes()).unwrap();
+    backend.wait_for_requests("/left", 1);
+    drop(connection);
+    let line = edge.logged("/left");
+    assert_eq!(
+        (&line["http.response.status_code"], &line["reason"]),
+        (&499.into(), &"client_left".into()),
+        "{line}"
+    );
+    assert_eq!(edge.metrics().value("proxy_upstream_errors_total", &[]), 0.0, "the backend is not to blame");
+    nothing_in_flight(&edge);
+}
+
+#[test]
+fn upstreams_shows_who_is_available_and_why_not() {
+    let (well, ill) = (Backend::named("well"), Backend::named("ill"));
+    ill.answer_on("/", Reply::status(500));
+    let toml = "upstreams.app.probe = { interval = '100ms', timeout = '100ms', fall = 1 }";
+    let edge = Edge::builder().backend(&well).backend_with(&ill, "weight = 7").toml(toml).start();
+    edge.wait_for_metric("proxy_backend_up", &[("backend", "ill")], 0.0);
+    let upstream = &edge.upstreams()["upstreams"][0];
+    assert_eq!((&upstream["name"], &upstream["available"]), (&"app".into(), &1.into()), "{upstream}");
+    let (first, second) = (&upstream["backends"][0], &upstream["backends"][1]);
+    assert_eq!((&first["id"], &first["available"]), (&"well".into(), &true.into()), "{first}");
+    assert_eq!(second["address"], ill.address().to_string());
+    assert_eq!((&second["weight"], &second["reason"]), (&7.into(), &"down".into()), "{second}");
+}
