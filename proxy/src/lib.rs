@@ -1,1 +1,28 @@
-//! x
+//! The edge, in the order in which a request meets it.
+//!
+//! Decisions ([`route`], [`balance`], [`retry`], [`upstream::availability`], [`headers`]) take values and return
+//! values and know nothing of Pingora; [`exchange`] strings them together for one request, and the data path
+//! ([`phases`]) carries bytes and asks.
+
+pub mod config;
+pub mod server;
+
+mod listener;
+mod phases;
+
+mod exchange;
+
+mod headers;
+mod route;
+
+mod balance;
+mod retry;
+mod upstream;
+
+mod edge;
+
+mod access_log;
+mod respond;
+
+mod admin;
+mod metrics;

@@ -222,12 +222,12 @@ impl<T: Read> Read for BTreeMap<String, T> {
 /// ```
 #[macro_export]
 macro_rules! raw {
-    ($($(#[$meta:meta])* pub struct $name:ident {
+    ($($(#[$meta:meta])* $vis:vis struct $name:ident {
         $($(#[$field_meta:meta])* pub $field:ident: $type:ty,)*
     })*) => {$(
         $(#[$meta])*
         #[derive(Clone, Debug, Default)]
-        pub struct $name {
+        $vis struct $name {
             $($(#[$field_meta])* pub $field: Option<$type>,)*
         }
 

@@ -1,0 +1,142 @@
+//! The edge's configuration as the rooms get it: domain values only, which cannot be invalid.
+
+pub mod policy;
+pub mod raw;
+
+mod parse;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use cirque_shared::config::Invalid;
+use cirque_shared::telemetry::{Format, Level};
+
+use crate::route::{HostPattern, PathPattern};
+use policy::{Balance, Client, Outlier, Probe, Retry, Timeouts};
+
+/// The compiled-in defaults and the reference of every key.
+pub const REFERENCE: &str = include_str!("../../conf/proxy.toml");
+
+/// A whole configuration.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Worker threads, 1 or more.
+    pub threads: usize,
+    /// Where the admin interface listens.
+    pub admin: SocketAddr,
+    /// The longest a stop may take.
+    pub grace_period: Duration,
+    /// The least important log line that is written.
+    pub log_level: Level,
+    /// How a log line looks.
+    pub log_format: Format,
+    /// Where access lines go.
+    pub access_log: AccessLog,
+    /// Networks whose forwarding headers are believed.
+    pub trusted_proxies: Vec<ipnet::IpNet>,
+    /// Limits of the client's side.
+    pub client: Client,
+    /// At least one.
+    pub listeners: Vec<Listener>,
+    /// At least one.
+    pub routes: Vec<Route>,
+    /// By name; every route's upstream is among them.
+    pub upstreams: Vec<Upstream>,
+}
+
+/// Where access lines go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AccessLog {
+    /// Nowhere.
+    Off,
+    /// Standard output.
+    Stdout,
+    /// Standard error.
+    Stderr,
+    /// Appended to a file.
+    File(PathBuf),
+}
+
+/// An address that is accepted on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listener {
+    /// In logs and metrics.
+    pub name: String,
+    /// Where.
+    pub address: SocketAddr,
+}
+
+/// A match and the policy that goes with it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Route {
+    /// In logs and metrics; unique.
+    pub name: String,
+    /// Which hosts; at least one.
+    pub hosts: Vec<HostPattern>,
+    /// Which paths; at least one.
+    pub paths: Vec<PathPattern>,
+    /// The name of the pool that answers.
+    pub upstream: String,
+    /// Total time up to the start of the answer.
+    pub timeout: Duration,
+    /// The largest request body in bytes; `None`: any.
+    pub max_body: Option<u64>,
+    /// When and how often to try again.
+    pub retry: Retry,
+}
+
+/// A pool of backends.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Upstream {
+    /// In logs and metrics; unique.
+    pub name: String,
+    /// How a backend is chosen.
+    pub balance: Balance,
+    /// How long each step may take.
+    pub timeouts: Timeouts,
+    /// Whether all are tried when none is available.
+    pub fail_open: bool,
+    /// The active check.
+    pub probe: Probe,
+    /// At least one.
+    pub backends: Vec<Backend>,
+}
+
+/// One address in an upstream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Backend {
+    /// Unique in its upstream.
+    pub id: String,
+    /// As written, for humans.
+    pub name: String,
+    /// Where.
+    pub address: SocketAddr,
+    /// 1 to 1000.
+    pub weight: u32,
+    /// When failed attempts eject it.
+    pub outlier: Outlier,
+}
+
+impl Config {
+    /// Reads and checks a file.
+    ///
+    /// # Errors
+    ///
+    /// [`Invalid`] with every problem of the file.
+    pub fn load(path: &Path) -> Result<Self, Invalid> {
+        cirque_shared::config::read_file(path, parse::parse)
+    }
+
+    /// Reads and checks a text; `name` is what it is called in messages.
+    ///
+    /// # Errors
+    ///
+    /// [`Invalid`] with every problem of the text.
+    pub fn from_text(name: &str, text: &str) -> Result<Self, Invalid> {
+        cirque_shared::config::read_text(name, text, parse::parse)
+    }
+}
+
+#[cfg(test)]
+mod tests;

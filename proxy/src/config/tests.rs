@@ -1,0 +1,214 @@
+//! What a configuration file may say, and what an operator sees when it says something else.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use cirque_shared::config::{key_paths, read_text};
+
+use super::{Config, REFERENCE, raw};
+use crate::config::policy::RetryOn;
+
+const SMALL: &str = "\
+[[listeners]]
+name = 'http'
+address = '127.0.0.1:8080'
+[[routes]]
+name = 'api'
+upstream = 'app'
+[[upstreams.app.backends]]
+id = 'app-1'
+address = '127.0.0.1:8001'
+";
+
+#[track_caller]
+fn refused(text: &str, expected: &[&str]) {
+    let invalid = Config::from_text("test.toml", text).expect_err("the text is invalid");
+    let found: Vec<String> =
+        invalid.problems().iter().map(|problem| format!("{}: {}", problem.key, problem.message)).collect();
+    assert_eq!(found, expected, "\n{invalid}");
+}
+
+#[test]
+fn the_reference_is_a_valid_configuration() {
+    let config = Config::from_text("conf/proxy.toml", REFERENCE).unwrap();
+    assert_eq!(config.upstreams[0].backends.len(), 3);
+}
+
+#[test]
+fn the_reference_names_every_key_and_no_other() {
+    let table: toml_keys::Keys =
+        read_text("conf/proxy.toml", REFERENCE, |keys: toml_keys::Keys, _| keys).unwrap();
+    let known = key_paths::<raw::File>();
+    let missing: Vec<_> = known.difference(&table.0).collect();
+    assert!(missing.is_empty(), "not in the reference: {missing:?}");
+}
+
+/// Collects the keys that a text uses, whatever they are.
+mod toml_keys {
+    use std::collections::BTreeSet;
+
+    use cirque_shared::config::{DeTable, Problems, Read, Table, Value};
+
+    #[derive(Default)]
+    pub(super) struct Keys(pub(super) BTreeSet<String>);
+
+    fn walk(value: &Value<'_>, at: &str, out: &mut BTreeSet<String>) {
+        if let Some(table) = value.get_ref().as_table() {
+            // Named tables are written `*` in key paths.
+            let named = at == "upstreams";
+            for (key, value) in table {
+                let key = if named { "*" } else { key.get_ref() };
+                walk(value, &cirque_shared::config::child(at, key), out);
+            }
+        } else if let Some(list) =
+            value.get_ref().as_array().filter(|list| list.iter().any(|v| v.get_ref().is_table()))
+        {
+            list.iter().for_each(|value| walk(value, &format!("{at}[]"), out));
+        } else {
+            out.insert(at.to_owned());
+        }
+    }
+
+    impl Read for Keys {
+        fn read(_: &Value<'_>, _: &str, _: &mut Problems) -> Option<Self> {
+            None
+        }
+    }
+
+    impl Table for Keys {
+        fn read_table(table: &DeTable<'_>, _: &str, _: &mut Problems) -> Self {
+            let mut out = BTreeSet::new();
+            for (key, value) in table {
+                walk(value, key.get_ref(), &mut out);
+            }
+            Self(out)
+        }
+    }
+}
+
+#[test]
+fn what_a_file_leaves_out_comes_from_the_reference() {
+    let config = Config::from_text("test.toml", SMALL).unwrap();
+    let (route, upstream) = (&config.routes[0], &config.upstreams[0]);
+    assert_eq!(config.grace_period, Duration::from_secs(30));
+    assert_eq!((route.timeout, route.max_body), (Duration::from_secs(60), Some(1 << 20)));
+    assert_eq!((route.retry.attempts, route.retry.on.len()), (3, 5));
+    assert_eq!((upstream.timeouts.read, upstream.probe.fall), (Duration::from_secs(60), 3));
+    assert_eq!(upstream.backends[0].outlier.max_fails, 3);
+    assert_eq!((route.hosts[0].to_string(), route.paths[0].to_string()), ("*".to_owned(), "/*".to_owned()));
+}
+
+#[test]
+fn defaults_are_inherited_key_by_key() {
+    let text =
+        format!("{SMALL}[defaults.route.retry]\nattempts = 2\n[defaults.upstream.probe]\npath = '/up'\n");
+    let config = Config::from_text("test.toml", &text).unwrap();
+    assert_eq!((config.routes[0].retry.attempts, config.routes[0].retry.on.len()), (2, 5));
+    assert_eq!((config.upstreams[0].probe.path.as_str(), config.upstreams[0].probe.rise), ("/up", 2));
+}
+
+#[test]
+fn the_guides_nginx_policy_is_written_word_for_word() {
+    let text = SMALL.replace(
+        "upstream = 'app'\n",
+        "upstream = 'app'\nretry = { on = ['error', 'timeout', 'http_500', 'http_502', 'http_503'] }\n",
+    );
+    let config = Config::from_text("test.toml", &text).unwrap();
+    let statuses = [500, 502, 503].map(RetryOn::Status);
+    assert_eq!(config.routes[0].retry.on, [&[RetryOn::Error, RetryOn::Timeout], &statuses[..]].concat());
+}
+
+#[test]
+fn a_body_limit_of_zero_means_no_limit() {
+    let text = SMALL.replace("upstream = 'app'\n", "upstream = 'app'\nclient_max_body_size = 0\n");
+    assert_eq!(Config::from_text("test.toml", &text).unwrap().routes[0].max_body, None);
+}
+
+#[test]
+fn an_empty_file_says_what_is_needed() {
+    refused(
+        "",
+        &[
+            "listeners: must not be empty: add [[listeners]] with a name and an address",
+            "routes: must not be empty: add [[routes]] with a name, paths and an upstream",
+        ],
+    );
+}
+
+#[test]
+fn every_mistake_is_reported_at_once() {
+    refused(
+        "[server]\nthreds = 1\n[client]\nkeepalive_timeout = '500ms'\n\
+         [[listeners]]\nname = 'a b'\naddress = '127.0.0.1'\n\
+         [[routes]]\nname = 'r'\nupstream = 'nowhere'\npaths = ['x']\ntimeout = '0s'\n\
+         [upstreams.app]\nbalance = 'fastest'\nprobe = { path = 'up', fall = 0 }\nbackends = []\n",
+        &[
+            "server.threds: unknown key; did you mean `threads`?",
+            "client.keepalive_timeout: must be \"0s\" (closes after each answer) or at least \"1s\"",
+            "listeners[0].name: must be 1 to 64 of a–z, A–Z, 0–9, '-', '_' and '.', got \"a b\"",
+            "listeners[0].address: must be an address with a port, like \"127.0.0.1:8080\", got \"127.0.0.1\"",
+            "routes[0].upstream: no upstream \"nowhere\"; there are: app",
+            "routes[0].paths[0]: must start with / and may end with *, got \"x\"",
+            "routes[0].timeout: must be longer than zero",
+            "upstreams.app.balance: must be one of least_conn, got \"fastest\"",
+            "upstreams.app.probe.path: must start with / and have no spaces, got \"up\"",
+            "upstreams.app.probe.fall: must be from 1 to 1000, got 0",
+            "upstreams.app.backends: must not be empty: add [[upstreams.app.backends]] with an id and an address",
+        ],
+    );
+}
+
+#[test]
+fn two_routes_cannot_own_the_same_place() {
+    let text = format!("{SMALL}[[routes]]\nname = 'other'\nupstream = 'app'\n");
+    refused(&text, &["routes[1]: */* already belongs to route `api`"]);
+}
+
+#[test]
+fn names_are_unique_where_they_are_used_as_names() {
+    let text = format!(
+        "{SMALL}[[upstreams.app.backends]]\nid = 'app-1'\naddress = '127.0.0.1:8002'\n\
+         [[listeners]]\nname = 'http'\naddress = '127.0.0.1:8080'\n"
+    );
+    refused(
+        &text,
+        &[
+            "upstreams.app.backends[1].id: \"app-1\" is used twice",
+            "listeners[1].name: \"http\" is used twice",
+            "listeners[1].address: 127.0.0.1:8080 is used by another listener",
+        ],
+    );
+}
+
+#[test]
+fn words_of_the_retry_list_are_checked_one_by_one() {
+    let text = SMALL.replace(
+        "upstream = 'app'\n",
+        "upstream = 'app'\nretry = { on = ['error', 'http_418'], attempts = 11 }\n",
+    );
+    refused(
+        &text,
+        &[
+            "routes[0].retry.on[1]: must be one of error, timeout, http_500, http_502, http_503, http_504, http_429, \
+             got \"http_418\"",
+            "routes[0].retry.attempts: must be from 1 to 10, got 11",
+        ],
+    );
+}
+
+#[test]
+fn trusted_proxies_are_addresses_or_networks() {
+    let text = format!("{SMALL}[trust]\nproxies = ['10.0.0.0/8', '192.0.2.1', 'proxy.example.com']\n");
+    refused(
+        &text,
+        &["trust.proxies[2]: must be an address or a network like \"10.0.0.0/8\", got \"proxy.example.com\""],
+    );
+}
+
+#[test]
+fn every_spelling_is_in_the_reference() {
+    let spelled: BTreeSet<&str> = REFERENCE.split('"').collect();
+    for (word, _) in super::policy::RETRY_ON {
+        assert!(spelled.contains(word), "{word}");
+    }
+}

@@ -1,0 +1,305 @@
+//! One request from its head to its log line: which route, which backends, what went wrong, what was answered.
+//!
+//! The data path reports what happened and is told what to do; this room asks the deciding rooms in order and
+//! keeps the record. However a request ends, dropping the exchange releases the backend and writes the line.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use cirque_shared::metrics::http::{InFlight, NO_ROUTE};
+use time::OffsetDateTime;
+use time::macros::format_description;
+use tokio::time::Instant;
+
+use crate::access_log::{Attempt, Line};
+use crate::edge::{Edge, Route};
+use crate::respond::Refusal;
+use crate::retry::{self, Attempted, Decision, Failure, GiveUp};
+use crate::upstream::availability::Event;
+use crate::upstream::{Chosen, NoBackend};
+
+/// Stale pooled connections that one request may meet before they count as failures.
+const MOST_STALE: u32 = 2;
+
+/// What is known of a request from its head.
+#[derive(Debug)]
+pub(crate) struct Head {
+    pub(crate) id: String,
+    pub(crate) client: IpAddr,
+    pub(crate) method: String,
+    pub(crate) host: String,
+    pub(crate) path: String,
+    /// Whether repeating the request changes nothing (RFC 9110 §9.2.2).
+    pub(crate) is_idempotent: bool,
+}
+
+/// What the data path knows when an attempt failed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Situation {
+    /// Whether the body, as far as it was read, can be sent again from the start.
+    pub(crate) is_replayable: bool,
+    /// Whether the client has seen any part of an answer.
+    pub(crate) answer_started: bool,
+}
+
+/// One request.
+#[derive(Debug)]
+pub(crate) struct Exchange {
+    edge: Arc<Edge>,
+    head: Head,
+    started: Instant,
+    arrived: OffsetDateTime,
+    route: Option<Arc<Route>>,
+    attempts: Vec<Attempt>,
+    tried: Vec<usize>,
+    n_stale: u32,
+    active: Option<Active>,
+    answered_by: Option<usize>,
+    status: Option<u16>,
+    refusal: Option<Refusal>,
+    last_failure: Option<Failure>,
+    gave_up: Option<GiveUp>,
+    pub(crate) bytes_in: u64,
+    pub(crate) bytes_out: u64,
+    _in_flight: InFlight,
+}
+
+/// An attempt that is under way.
+#[derive(Debug)]
+struct Active {
+    chosen: Chosen,
+    began: Instant,
+    status: Option<u16>,
+}
+
+impl Exchange {
+    /// Begins a request.
+    pub(crate) fn begin(edge: &Arc<Edge>, head: Head) -> Self {
+        Self {
+            edge: Arc::clone(edge),
+            head,
+            started: Instant::now(),
+            arrived: OffsetDateTime::now_utc(),
+            route: None,
+            attempts: Vec::new(),
+            tried: Vec::new(),
+            n_stale: 0,
+            active: None,
+            answered_by: None,
+            status: None,
+            refusal: None,
+            last_failure: None,
+            gave_up: None,
+            bytes_in: 0,
+            bytes_out: 0,
+            _in_flight: edge.metrics.http.enter(),
+        }
+    }
+
+    /// What the request said.
+    pub(crate) fn head(&self) -> &Head {
+        &self.head
+    }
+
+    /// Finds the route.
+    pub(crate) fn find_route(&mut self) -> Result<Arc<Route>, Refusal> {
+        let route =
+            self.edge.routes.find(&self.head.host, &self.head.path).cloned().ok_or(Refusal::NoRoute)?;
+        route.budget.deposit();
+        self.route = Some(Arc::clone(&route));
+        Ok(route)
+    }
+
+    /// The route that was found.
+    pub(crate) fn route(&self) -> Option<&Arc<Route>> {
+        self.route.as_ref()
+    }
+
+    /// Time left until the route's deadline.
+    pub(crate) fn remaining(&self) -> Duration {
+        let total = self.route.as_ref().map_or(Duration::ZERO, |route| route.config.timeout);
+        total.saturating_sub(self.started.elapsed())
+    }
+
+    /// Begins an attempt: the backend to ask, and its address.
+    pub(crate) fn next_backend(&mut self) -> Result<&Chosen, Refusal> {
+        self.release();
+        let route = self.route.as_ref().ok_or(Refusal::NoRoute)?;
+        if self.remaining().is_zero() {
+            return Err(Refusal::DeadlineReached);
+        }
+        let now = Instant::now();
+        let chosen = route.upstream.choose(&self.tried, now).map_err(|why| match why {
+            NoBackend::NoneAvailable => Refusal::NoBackend,
+            // A stale connection may be followed by a fresh one to the same backend, nothing else.
+            NoBackend::AllTried => self.last_failure.map_or(Refusal::NoBackend, Refusal::of),
+        })?;
+        if let Some(failure) = self.last_failure {
+            route.upstream.metrics.retried(failure);
+        }
+        Ok(&self.active.insert(Active { chosen, began: now, status: None }).chosen)
+    }
+
+    /// An attempt failed: the backend is judged, and the answer says whether to try another one.
+    pub(crate) fn fail(&mut self, failure: Failure, situation: Situation) -> Decision {
+        let Some(active) = self.active.take() else { return Decision::GiveUp(GiveUp::NoneLeft) };
+        let Some(route) = self.route.clone() else { return Decision::GiveUp(GiveUp::NoneLeft) };
+        let is_stale = failure == Failure::StaleConnection && self.n_stale < MOST_STALE;
+        let failure = if failure == Failure::StaleConnection && !is_stale { Failure::Reset } else { failure };
+        if is_stale {
+            self.n_stale += 1;
+            active.chosen.lease.metrics.failed(failure);
+        } else {
+            self.tried.push(active.chosen.lease.index);
+            self.judge(&route, &active, Some(failure));
+        }
+        let request = Attempted {
+            attempts: u32::try_from(self.tried.len()).unwrap_or(u32::MAX),
+            is_idempotent: self.head.is_idempotent,
+            is_replayable: situation.is_replayable,
+            answer_started: situation.answer_started,
+            remaining: self.remaining(),
+            untried: route.upstream.n_untried(&self.tried),
+        };
+        let decision = retry::decide(&route.config.retry, failure, &request, &route.budget);
+        self.last_failure = Some(failure);
+        if let Decision::GiveUp(why) = decision {
+            route.upstream.metrics.denied(why);
+            self.gave_up = Some(why);
+        }
+        match (failure, decision) {
+            // A status that is passed on is still being answered by this backend: it stays in flight.
+            (Failure::Status(_), Decision::GiveUp(_)) => self.active = Some(active),
+            (Failure::Status(status), Decision::Retry) => {
+                active.chosen.lease.metrics.answered(status, active.began.elapsed());
+                self.attempts.push(record(&Active { status: Some(status), ..active }, failure.reason()));
+            }
+            _ => self.attempts.push(record(&active, failure.reason())),
+        }
+        decision
+    }
+
+    /// The head of an answer is on its way to the client.
+    pub(crate) fn answering(&mut self, status: u16) {
+        self.status = Some(status);
+        let Some(active) = &mut self.active else { return };
+        active.status = Some(status);
+        self.answered_by = Some(active.chosen.lease.index);
+        active.chosen.lease.metrics.answered(status, active.began.elapsed());
+    }
+
+    /// Whether a status is one that the route's policy would rather not pass on.
+    pub(crate) fn is_retryable(&self, status: u16) -> bool {
+        let listed = |route: &Arc<Route>| {
+            route.config.retry.on.contains(&crate::config::policy::RetryOn::Status(status))
+        };
+        self.route.as_ref().is_some_and(listed)
+    }
+
+    /// The edge answers by itself.
+    pub(crate) fn refuse(&mut self, refusal: Refusal) {
+        self.edge.metrics.refused(refusal);
+        self.refusal = Some(refusal);
+        self.status = self.status.or(Some(refusal.status()));
+    }
+
+    /// What stands for the last failure, when nothing was answered.
+    pub(crate) fn refusal_of_last_failure(&self) -> Option<Refusal> {
+        self.last_failure.map(Refusal::of)
+    }
+
+    /// The answer went out whole.
+    pub(crate) fn succeed(&mut self) {
+        if let (Some(active), Some(route)) = (self.active.take(), self.route.clone()) {
+            // A retryable status was judged when it came.
+            if !matches!(self.last_failure, Some(Failure::Status(status)) if Some(status) == active.status) {
+                self.judge(&route, &active, None);
+            }
+            self.attempts.push(record(&active, "answered"));
+        }
+    }
+
+    /// Tells the pool how an attempt went.
+    fn judge(&self, route: &Route, active: &Active, failure: Option<Failure>) {
+        let Some(failure) = failure else {
+            if active.chosen.is_trial {
+                route.upstream.apply(active.chosen.lease.index, Event::TrialSucceeded, Instant::now());
+            }
+            return;
+        };
+        let lease = &active.chosen.lease;
+        lease.metrics.failed(failure);
+        let event = if active.chosen.is_trial { Event::TrialFailed } else { Event::AttemptFailed };
+        route.upstream.apply(lease.index, event, Instant::now());
+        lease.suspected.notify_one();
+    }
+
+    /// Ends an attempt that nothing more is known of.
+    fn release(&mut self) {
+        if let Some(active) = self.active.take() {
+            // A trial that ended without a verdict leaves the backend ejected for another term.
+            self.attempts.push(record(&active, "unfinished"));
+        }
+    }
+
+    fn write_line(&self) {
+        let route = self.route.as_deref();
+        let status = self.status.unwrap_or_else(|| Refusal::ClientLeft.status());
+        let took = self.started.elapsed();
+        let series = route.map_or(&self.edge.no_route, |route| &route.metrics);
+        series.finished(&self.head.method, status, took);
+        if !self.edge.access_log.is_on() {
+            return;
+        }
+        let backends = route.map(|route| &route.upstream.backends);
+        self.edge.access_log.write(&Line {
+            timestamp: timestamp(self.arrived),
+            request_id: &self.head.id,
+            client: self.head.client.to_string(),
+            method: &self.head.method,
+            host: &self.head.host,
+            path: &self.head.path,
+            status,
+            reason: self.refusal.map(Refusal::reason),
+            route: route.map_or(NO_ROUTE, |route| &route.config.name),
+            upstream: route.map(|route| route.config.upstream.as_str()),
+            backend: self.answered_by.and_then(|index| Some(backends?.get(index)?.config.id.as_str())),
+            duration_ms: millis(took),
+            bytes_in: self.bytes_in,
+            bytes_out: self.bytes_out,
+            attempts: &self.attempts,
+            gave_up: self.gave_up.map(GiveUp::reason),
+        });
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        if self.status.is_none() && self.refusal.is_none() {
+            self.refuse(Refusal::ClientLeft);
+        }
+        self.release();
+        self.write_line();
+    }
+}
+
+fn record(active: &Active, outcome: &'static str) -> Attempt {
+    Attempt {
+        backend: active.chosen.lease.config.id.clone(),
+        outcome,
+        status: active.status,
+        duration_ms: millis(active.began.elapsed()),
+        fail_open: active.chosen.is_fail_open,
+    }
+}
+
+/// Milliseconds with three decimals.
+fn millis(duration: Duration) -> f64 {
+    (duration.as_secs_f64() * 1e6).round() / 1e3
+}
+
+fn timestamp(at: OffsetDateTime) -> String {
+    let format = format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
+    at.format(format).unwrap_or_default()
+}

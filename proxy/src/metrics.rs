@@ -1,0 +1,221 @@
+//! Every metric of the edge, declared once: name, help and labels.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use cirque_shared::metrics::http::HttpMetrics;
+use cirque_shared::metrics::{
+    Counter, CounterFamily, DURATION_BUCKETS, Gauge, GaugeFamily, Histogram, HistogramFamily, Registry,
+};
+
+use crate::respond::Refusal;
+use crate::retry::{Failure, GiveUp};
+
+/// The families of the edge.
+#[derive(Clone, Debug)]
+pub(crate) struct Metrics {
+    pub(crate) http: HttpMetrics,
+    pub(crate) registry: Registry,
+    pub(crate) refusals: HashMap<&'static str, Counter>,
+    pub(crate) access_log_dropped: Counter,
+    attempts: CounterFamily,
+    attempt_seconds: HistogramFamily,
+    attempt_failures: CounterFamily,
+    in_flight: GaugeFamily,
+    up: GaugeFamily,
+    transitions: CounterFamily,
+    probes: CounterFamily,
+    probe_seconds: HistogramFamily,
+    retries: CounterFamily,
+    retries_denied: CounterFamily,
+    fail_open: CounterFamily,
+}
+
+/// One upstream's series.
+#[derive(Debug)]
+pub(crate) struct UpstreamMetrics {
+    pub(crate) fail_open: Counter,
+    retries: HashMap<&'static str, Counter>,
+    denied: HashMap<&'static str, Counter>,
+}
+
+/// One backend's series.
+#[derive(Debug)]
+pub(crate) struct BackendMetrics {
+    pub(crate) in_flight: Gauge,
+    pub(crate) up: Gauge,
+    labels: [String; 2],
+    attempts: CounterFamily,
+    attempts_ok: Counter,
+    answer: Histogram,
+    failures: HashMap<&'static str, Counter>,
+    transitions: HashMap<&'static str, Counter>,
+    probes: HashMap<&'static str, Counter>,
+    probe_seconds: Histogram,
+}
+
+impl Metrics {
+    /// Declares everything.
+    pub(crate) fn new(registry: &Registry) -> Self {
+        const BACKEND: &[&str] = &["upstream", "backend"];
+        let counters = |name, help, labels: &[&str]| registry.counters(name, help, labels);
+        let refused = counters(
+            "proxy_refusals_total",
+            "Requests that the edge answered with an error of its own, by reason.",
+            &["reason"],
+        );
+        Self {
+            http: HttpMetrics::new(registry),
+            registry: registry.clone(),
+            refusals: Refusal::ALL
+                .iter()
+                .map(|refusal| (refusal.reason(), refused.with(&[refusal.reason()])))
+                .collect(),
+            access_log_dropped: registry.counter(
+                "proxy_access_log_dropped_total",
+                "Access lines given up because their destination was too slow.",
+            ),
+            attempts: counters(
+                "proxy_upstream_requests_total",
+                "Attempts that a backend answered, by status.",
+                &["upstream", "backend", "code"],
+            ),
+            attempt_seconds: registry.histograms(
+                "proxy_upstream_response_seconds",
+                "Time from choosing a backend to the head of its answer.",
+                BACKEND,
+                DURATION_BUCKETS,
+            ),
+            attempt_failures: counters(
+                "proxy_upstream_errors_total",
+                "Attempts that failed, by reason.",
+                &["upstream", "backend", "reason"],
+            ),
+            in_flight: registry.gauges(
+                "proxy_upstream_in_flight",
+                "Attempts that a backend is working on.",
+                BACKEND,
+            ),
+            up: registry.gauges(
+                "proxy_backend_up",
+                "Whether a backend may receive requests: 1 or 0.",
+                BACKEND,
+            ),
+            transitions: counters(
+                "proxy_backend_transitions_total",
+                "Changes of a backend's availability.",
+                &["upstream", "backend", "to"],
+            ),
+            probes: counters(
+                "proxy_probes_total",
+                "Active probes, by result.",
+                &["upstream", "backend", "result"],
+            ),
+            probe_seconds: registry.histograms(
+                "proxy_probe_duration_seconds",
+                "Time of a probe.",
+                BACKEND,
+                DURATION_BUCKETS,
+            ),
+            retries: counters(
+                "proxy_retries_total",
+                "Attempts after the first, by what failed before.",
+                &["upstream", "reason"],
+            ),
+            retries_denied: counters(
+                "proxy_retries_denied_total",
+                "Failed attempts that were not tried again, by reason.",
+                &["upstream", "reason"],
+            ),
+            fail_open: counters(
+                "proxy_fail_open_total",
+                "Attempts at a backend that was not available, because none was.",
+                &["upstream"],
+            ),
+        }
+    }
+
+    /// The series of one upstream, from zero.
+    pub(crate) fn upstream(&self, upstream: &str) -> UpstreamMetrics {
+        let by_reason =
+            |family: &CounterFamily, reason: &'static str| (reason, family.with(&[upstream, reason]));
+        UpstreamMetrics {
+            fail_open: self.fail_open.with(&[upstream]),
+            retries: Failure::REASONS.iter().map(|reason| by_reason(&self.retries, reason)).collect(),
+            denied: GiveUp::ALL.iter().map(|why| by_reason(&self.retries_denied, why.reason())).collect(),
+        }
+    }
+
+    /// The series of one backend, from zero.
+    pub(crate) fn backend(&self, upstream: &str, backend: &str) -> BackendMetrics {
+        let labels = [upstream, backend];
+        let named = |family: &CounterFamily, names: &[&'static str]| {
+            names.iter().map(|name| (*name, family.with(&[upstream, backend, name]))).collect()
+        };
+        BackendMetrics {
+            in_flight: self.in_flight.with(&labels),
+            up: self.up.with(&labels),
+            attempts: self.attempts.clone(),
+            attempts_ok: self.attempts.with(&[upstream, backend, "200"]),
+            answer: self.attempt_seconds.with(&labels),
+            failures: named(&self.attempt_failures, &Failure::REASONS),
+            transitions: named(&self.transitions, &["up", "down", "ejected", "admitted"]),
+            probes: named(&self.probes, &["success", "failure", "timeout"]),
+            probe_seconds: self.probe_seconds.with(&labels),
+            labels: labels.map(str::to_owned),
+        }
+    }
+
+    /// Counts an answer of the edge's own.
+    pub(crate) fn refused(&self, refusal: Refusal) {
+        count(&self.refusals, refusal.reason());
+    }
+}
+
+impl UpstreamMetrics {
+    /// Counts a retry after this failure.
+    pub(crate) fn retried(&self, failure: Failure) {
+        count(&self.retries, failure.reason());
+    }
+
+    /// Counts a failure that was not retried.
+    pub(crate) fn denied(&self, why: GiveUp) {
+        count(&self.denied, why.reason());
+    }
+}
+
+impl BackendMetrics {
+    /// Counts an answer and the time to its head.
+    pub(crate) fn answered(&self, status: u16, after: Duration) {
+        if status == 200 {
+            self.attempts_ok.inc();
+        } else if (100..600).contains(&status) {
+            self.attempts.with(&[&self.labels[0], &self.labels[1], &status.to_string()]).inc();
+        } else {
+            self.attempts.with(&[&self.labels[0], &self.labels[1], "other"]).inc();
+        }
+        self.answer.observe(after);
+    }
+
+    /// Counts a failed attempt.
+    pub(crate) fn failed(&self, failure: Failure) {
+        count(&self.failures, failure.reason());
+    }
+
+    /// Counts a change of availability.
+    pub(crate) fn transition(&self, to: &'static str) {
+        count(&self.transitions, to);
+    }
+
+    /// Counts a probe.
+    pub(crate) fn probed(&self, result: &'static str, took: Duration) {
+        count(&self.probes, result);
+        self.probe_seconds.observe(took);
+    }
+}
+
+fn count(series: &HashMap<&'static str, Counter>, name: &str) {
+    if let Some(counter) = series.get(name) {
+        counter.inc();
+    }
+}

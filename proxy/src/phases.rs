@@ -1,0 +1,306 @@
+//! The order of events on pingora's path; the thinking is elsewhere.
+//!
+//! Hooks translate: from pingora's session to values, and from decisions to pingora's errors. What is decided
+//! stands in [`crate::exchange`] and the rooms that it asks.
+
+mod answer;
+mod failure;
+mod peer;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use cirque_shared::request_id;
+use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::modules::http::HttpModules;
+use pingora::proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
+use pingora::upstreams::peer::HttpPeer;
+use pingora::{Error, ErrorSource, ErrorType, Result};
+
+use crate::edge::Edge;
+use crate::exchange::{Exchange, Head, Situation};
+use crate::headers::{FORWARDING, Forwarded, forwarded};
+use crate::listener;
+use crate::respond::Refusal;
+use crate::retry::{Decision, Failure};
+
+/// The hooks.
+pub(crate) struct Phases {
+    edge: Arc<Edge>,
+}
+
+/// What one request carries from hook to hook.
+#[derive(Debug, Default)]
+pub(crate) struct Ctx {
+    exchange: Option<Exchange>,
+    forwarded: Option<Forwarded>,
+    /// Why the edge will answer by itself, decided before pingora asks for an answer.
+    refusal: Option<Refusal>,
+    /// A status was refused in favour of another attempt.
+    is_retrying: bool,
+}
+
+impl Phases {
+    pub(crate) fn new(edge: Arc<Edge>) -> Self {
+        Self { edge }
+    }
+}
+
+impl Ctx {
+    fn exchange(&mut self) -> Result<&mut Exchange> {
+        self.exchange
+            .as_mut()
+            .ok_or_else(|| Error::explain(ErrorType::InternalError, "no exchange before its head"))
+    }
+
+    /// Notes a refusal, and hands pingora the error that leads to it.
+    fn refuse<T>(&mut self, refusal: Refusal) -> Result<T> {
+        self.refusal = Some(refusal);
+        Error::e_explain(ErrorType::HTTPStatus(refusal.status()), refusal.reason())
+    }
+
+    /// Ends the attempt and decides whether there is another one.
+    fn fail(&mut self, session: &Session, failure: Failure) -> bool {
+        let situation = Situation {
+            is_replayable: !session.as_ref().retry_buffer_truncated(),
+            answer_started: session.response_written().is_some_and(|head| !is_interim(head)),
+        };
+        let decision = self.exchange.as_mut().map(|exchange| exchange.fail(failure, situation));
+        decision == Some(Decision::Retry)
+    }
+}
+
+/// Whether a head only announces another one. 101 is final: the connection changes hands.
+fn is_interim(head: &ResponseHeader) -> bool {
+    head.status.is_informational() && head.status.as_u16() != 101
+}
+
+#[async_trait]
+impl ProxyHttp for Phases {
+    type CTX = Ctx;
+
+    fn new_ctx(&self) -> Ctx {
+        Ctx::default()
+    }
+
+    /// Empty: pingora's default adds a compression module to every request.
+    fn init_downstream_modules(&self, _modules: &mut HttpModules) {}
+
+    async fn early_request_filter(&self, session: &mut Session, ctx: &mut Ctx) -> Result<()> {
+        listener::head_is_complete(&self.edge);
+        let client = &self.edge.config.client;
+        // Guarded: a connection that pingora marked as not reusable must stay so.
+        if session.get_keepalive().is_some() {
+            let seconds = client.keepalive_timeout.as_secs();
+            session.set_keepalive((seconds > 0).then_some(seconds));
+        }
+        session.set_read_timeout(Some(client.body_timeout));
+        session.set_write_timeout(Some(client.send_timeout));
+        session.set_total_drain_timeout(Some(client.body_timeout));
+        session.as_downstream_mut().set_pipelining_enabled(true);
+        let (head, forwarded) = head(session, &self.edge);
+        ctx.exchange = Some(Exchange::begin(&self.edge, head));
+        ctx.forwarded = Some(forwarded);
+        Ok(())
+    }
+
+    async fn request_filter(&self, session: &mut Session, ctx: &mut Ctx) -> Result<bool> {
+        match ctx.exchange()?.find_route() {
+            Ok(route) if is_too_large(session, route.config.max_body) => ctx.refuse(Refusal::BodyTooLarge),
+            Ok(_) => Ok(false),
+            Err(refusal) => ctx.refuse(refusal),
+        }
+    }
+
+    async fn upstream_peer(&self, _session: &mut Session, ctx: &mut Ctx) -> Result<Box<HttpPeer>> {
+        let exchange = ctx.exchange()?;
+        let remaining = exchange.remaining();
+        let timeouts = exchange.route().map(|route| route.upstream.config.timeouts).unwrap_or_default();
+        match exchange.next_backend() {
+            Ok(chosen) => Ok(Box::new(peer::peer(&chosen.lease.config, &timeouts, remaining))),
+            Err(refusal) => ctx.refuse(refusal),
+        }
+    }
+
+    async fn upstream_request_filter(
+        &self,
+        _session: &mut Session,
+        request: &mut RequestHeader,
+        ctx: &mut Ctx,
+    ) -> Result<()> {
+        if let (Some(told), Some(exchange)) = (&ctx.forwarded, &ctx.exchange) {
+            tell(request, told, &exchange.head().id)?;
+        }
+        Ok(())
+    }
+
+    async fn request_body_filter(
+        &self,
+        session: &mut Session,
+        body: &mut Option<Bytes>,
+        end_of_stream: bool,
+        ctx: &mut Ctx,
+    ) -> Result<()> {
+        let route = ctx.exchange()?.route();
+        let limit = route.and_then(|route| route.config.max_body);
+        if limit.is_some_and(|limit| session.as_ref().body_bytes_read() as u64 > limit) {
+            return ctx.refuse(Refusal::BodyTooLarge);
+        }
+        // pingora 0.9.1 ends a chunked body twice when its last piece is empty (cloudflare/pingora#935).
+        if end_of_stream && body.as_ref().is_some_and(Bytes::is_empty) {
+            *body = None;
+        }
+        Ok(())
+    }
+
+    async fn upstream_response_filter(
+        &self,
+        session: &mut Session,
+        head: &mut ResponseHeader,
+        ctx: &mut Ctx,
+    ) -> Result<()> {
+        let status = head.status.as_u16();
+        if is_interim(head)
+            || !ctx.exchange()?.is_retryable(status)
+            || !ctx.fail(session, Failure::Status(status))
+        {
+            return Ok(());
+        }
+        ctx.is_retrying = true;
+        let mut error = Error::explain(ErrorType::HTTPStatus(status), "another backend is tried").into_up();
+        error.set_retry(true);
+        Err(error)
+    }
+
+    async fn response_filter(
+        &self,
+        _session: &mut Session,
+        head: &mut ResponseHeader,
+        ctx: &mut Ctx,
+    ) -> Result<()> {
+        if is_interim(head) {
+            return Ok(());
+        }
+        let exchange = ctx.exchange()?;
+        exchange.answering(head.status.as_u16());
+        head.insert_header("X-Request-ID", &exchange.head().id)
+    }
+
+    fn fail_to_connect(
+        &self,
+        session: &mut Session,
+        _: &HttpPeer,
+        ctx: &mut Ctx,
+        mut e: Box<Error>,
+    ) -> Box<Error> {
+        let retry = ctx.fail(session, failure::before_send(&e));
+        e.set_retry(retry);
+        e
+    }
+
+    fn error_while_proxy(
+        &self,
+        _: &HttpPeer,
+        session: &mut Session,
+        mut e: Box<Error>,
+        ctx: &mut Ctx,
+        is_reused: bool,
+    ) -> Box<Error> {
+        let retry = if std::mem::take(&mut ctx.is_retrying) {
+            true
+        } else if ctx.refusal.is_some() || *e.esource() == ErrorSource::Downstream {
+            false
+        } else {
+            ctx.fail(session, failure::after_send(&e, is_reused))
+        };
+        // Always decided: an undecided `ReusedOnly` panics in pingora.
+        e.set_retry(retry);
+        e
+    }
+
+    async fn fail_to_proxy(&self, session: &mut Session, e: &Error, ctx: &mut Ctx) -> FailToProxy {
+        let refusal = ctx.refusal.unwrap_or_else(|| match e.esource() {
+            ErrorSource::Downstream => failure::of_client(e),
+            _ => {
+                let exchange = ctx.exchange.as_ref();
+                exchange.and_then(Exchange::refusal_of_last_failure).unwrap_or(Refusal::Internal)
+            }
+        });
+        if let Some(exchange) = &mut ctx.exchange {
+            exchange.refuse(refusal);
+        }
+        let can_reuse = answer::send(session, refusal, ctx.exchange.as_ref()).await;
+        FailToProxy { error_code: refusal.status(), can_reuse_downstream: can_reuse }
+    }
+
+    async fn logging(&self, session: &mut Session, e: Option<&Error>, ctx: &mut Ctx) {
+        let Some(mut exchange) = ctx.exchange.take() else { return };
+        exchange.bytes_in = session.as_ref().body_bytes_read() as u64;
+        exchange.bytes_out = session.body_bytes_sent() as u64;
+        if e.is_none() {
+            exchange.succeed();
+        }
+    }
+
+    fn suppress_error_log(&self, _: &Session, _: &Ctx, _: &Error) -> bool {
+        true // The access line says it, once.
+    }
+
+    fn suppress_proxy_warn_log(&self, _: &Session, _: &Ctx, _: &Error, _: ProxyWarnLogContext) -> bool {
+        true
+    }
+}
+
+/// What the request's head says, and what backends are told about its client.
+fn head(session: &Session, edge: &Edge) -> (Head, Forwarded) {
+    let request = session.req_header();
+    let text = |name: &str| String::from_utf8_lossy(session.get_header_bytes(name)).into_owned();
+    let peer = session.client_addr().and_then(|address| address.as_inet()).map(std::net::SocketAddr::ip);
+    // A unix socket has no address: only the machine itself can be at its other end.
+    let peer = peer.unwrap_or(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST));
+    let trusted = &edge.config.trusted_proxies;
+    let told =
+        forwarded(peer, trusted, &joined(request, "x-forwarded-for"), &text("x-forwarded-proto"), false);
+    let given = session.get_header_bytes("x-request-id");
+    let id = if request_id::is_acceptable(given) {
+        String::from_utf8_lossy(given).into_owned()
+    } else {
+        request_id::generate()
+    };
+    let head = Head {
+        id,
+        client: told.client,
+        method: request.method.as_str().to_owned(),
+        host: request.uri.authority().map_or_else(|| text("host"), |authority| authority.as_str().to_owned()),
+        path: request.uri.path().to_owned(),
+        is_idempotent: request.method.is_idempotent(),
+    };
+    (head, told)
+}
+
+/// All values of a header that may come in several lines.
+fn joined(request: &RequestHeader, name: &str) -> String {
+    let values = request.headers.get_all(name).iter();
+    values.map(|value| String::from_utf8_lossy(value.as_bytes())).collect::<Vec<_>>().join(",")
+}
+
+/// Whether the announced length is above the limit; without an announcement the pieces are counted.
+fn is_too_large(session: &Session, limit: Option<u64>) -> bool {
+    let length = std::str::from_utf8(session.get_header_bytes("content-length")).ok();
+    let length = length.and_then(|length| length.trim().parse::<u64>().ok());
+    matches!((length, limit), (Some(length), Some(limit)) if length > limit)
+}
+
+/// Writes what a backend is told about its client.
+fn tell(request: &mut RequestHeader, told: &Forwarded, id: &str) -> Result<()> {
+    if !told.is_trusted {
+        for name in FORWARDING {
+            request.remove_header(name);
+        }
+    }
+    request.insert_header("X-Real-IP", told.client.to_string())?;
+    request.insert_header("X-Forwarded-For", &told.chain)?;
+    request.insert_header("X-Forwarded-Proto", told.proto)?;
+    request.insert_header("X-Request-ID", id)
+}

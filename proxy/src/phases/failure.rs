@@ -1,0 +1,63 @@
+//! Decides what a pingora error means: whose fault, and which of our failures.
+
+use pingora::{Error, ErrorType};
+
+use crate::respond::Refusal;
+use crate::retry::Failure;
+
+/// An attempt that never got a connection.
+pub(super) fn before_send(error: &Error) -> Failure {
+    match error.etype() {
+        ErrorType::ConnectTimedout | ErrorType::TLSHandshakeTimedout => Failure::ConnectTimeout,
+        _ => Failure::Connect,
+    }
+}
+
+/// An attempt that had a connection; `is_reused`: one from the pool.
+pub(super) fn after_send(error: &Error, is_reused: bool) -> Failure {
+    match error.etype() {
+        ErrorType::ReadTimedout => Failure::ReadTimeout,
+        ErrorType::WriteTimedout => Failure::WriteTimeout,
+        ErrorType::ConnectionClosed | ErrorType::ReadError | ErrorType::WriteError if is_reused => {
+            Failure::StaleConnection
+        }
+        ErrorType::ConnectionClosed | ErrorType::ReadError | ErrorType::WriteError => Failure::Reset,
+        _ => Failure::Protocol,
+    }
+}
+
+/// A client that made its request impossible to answer.
+pub(super) fn of_client(error: &Error) -> Refusal {
+    match error.etype() {
+        ErrorType::ReadTimedout => Refusal::BodyTooSlow,
+        ErrorType::ReadError
+        | ErrorType::WriteError
+        | ErrorType::WriteTimedout
+        | ErrorType::ConnectionClosed => Refusal::ClientLeft,
+        _ => Refusal::Malformed,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_broken_pooled_connection_is_not_the_backends_fault() {
+        for (error, is_reused, expected) in [
+            (ErrorType::ConnectionClosed, true, Failure::StaleConnection),
+            (ErrorType::ConnectionClosed, false, Failure::Reset),
+            (ErrorType::WriteError, true, Failure::StaleConnection),
+            (ErrorType::ReadTimedout, true, Failure::ReadTimeout),
+            (ErrorType::InvalidHTTPHeader, true, Failure::Protocol),
+        ] {
+            assert_eq!(after_send(&Error::new(error.clone()), is_reused), expected, "{error:?}");
+        }
+    }
+
+    #[test]
+    fn a_client_that_stops_sending_is_told_so() {
+        assert_eq!(of_client(&Error::new(ErrorType::ReadTimedout)), Refusal::BodyTooSlow);
+        assert_eq!(of_client(&Error::new(ErrorType::ConnectionClosed)), Refusal::ClientLeft);
+    }
+}

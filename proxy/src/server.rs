@@ -1,0 +1,146 @@
+//! The composition root of the edge: binds, wires, runs, and stops as soon as nothing is in flight.
+
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use async_trait::async_trait;
+use cirque_shared::report::Exit;
+use cirque_shared::shutdown::{Drained, Request, Signals};
+use pingora::listeners::ListenerConfig;
+use pingora::protocols::l4::stream::L4BufferSettings;
+use pingora::proxy::HttpProxy;
+use pingora::server::configuration::ServerConf;
+use pingora::server::{RunArgs, Server, ShutdownSignal, ShutdownSignalWatch, ShutdownWatch};
+use pingora::services::background::{BackgroundService, GenBackgroundService, background_service};
+use pingora::services::listening::Service;
+
+use crate::admin::Admin;
+use crate::config::Config;
+use crate::edge::Edge;
+use crate::listener::Listener;
+use crate::phases::Phases;
+use crate::upstream::health;
+
+/// More attempts than any policy allows: ours end before pingora's.
+const MOST_TRIES: usize = 16;
+
+/// Idle connections to backends that are kept, per worker thread.
+const POOL_PER_THREAD: usize = 512;
+
+/// Buffers of a client's connection. Small reads suffice for heads; a larger write lets head and body leave
+/// together.
+const BUFFERS: L4BufferSettings = L4BufferSettings { read: Some(8 * 1024), write: Some(16 * 1024) };
+
+/// Runs the edge until it is told to stop; never returns while it is serving.
+///
+/// # Errors
+///
+/// When an address cannot be bound or the access log cannot be opened. Nothing was started then.
+pub fn run(config: Config) -> anyhow::Result<()> {
+    for listener in &config.listeners {
+        // pingora would retry for 30 s; whoever started us wants to know now.
+        drop(bind(listener.address).with_context(|| format!("listener `{}`", listener.name))?);
+    }
+    let admin = bind(config.admin).context("admin interface")?;
+    admin.set_nonblocking(true).context("admin interface")?;
+    let edge = Arc::new(Edge::new(config).context("could not open the access log")?);
+
+    let conf = ServerConf {
+        threads: edge.config.threads,
+        work_stealing: true,
+        upstream_keepalive_pool_size: POOL_PER_THREAD,
+        max_retries: MOST_TRIES,
+        grace_period_seconds: Some(edge.config.grace_period.as_secs() + 1),
+        graceful_shutdown_timeout_seconds: Some(1),
+        ..ServerConf::default()
+    };
+    let mut server = Server::new_with_opt_and_conf(None, conf);
+    server.bootstrap();
+    let mut proxy = HttpProxy::new(Phases::new(Arc::clone(&edge)), Arc::clone(&server.configuration));
+    proxy.handle_init_modules();
+    let mut service = Service::new("edge".to_owned(), Listener::new(Arc::new(proxy), Arc::clone(&edge)));
+    for listener in &edge.config.listeners {
+        service.add_listener(ListenerConfig::tcp(listener.address.to_string()).l4_buffer(BUFFERS));
+    }
+    server.add_service(service);
+    server.add_service(on_one_thread("probes", Probes(Arc::clone(&edge))));
+    server.add_service(on_one_thread("admin", Admin::new(Arc::clone(&edge), admin)));
+    server.add_service(on_one_thread("drain", Drain(Arc::clone(&edge))));
+    let listeners: Vec<String> = edge
+        .config
+        .listeners
+        .iter()
+        .map(|listener| format!("{}={}", listener.name, listener.address))
+        .collect();
+    tracing::info!(listeners = listeners.join(" "), admin = %edge.config.admin, "edge is starting");
+    server.run(RunArgs { shutdown_signal: Box::new(Stop(edge)) });
+    Ok(())
+}
+
+fn on_one_thread<T>(name: &str, task: T) -> GenBackgroundService<T> {
+    let mut service = background_service(name, task);
+    service.threads = Some(1);
+    service
+}
+
+fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).with_context(|| format!("could not listen on {address}"))
+}
+
+/// Turns signals into pingora's terms.
+struct Stop(Arc<Edge>);
+
+#[async_trait]
+impl ShutdownSignalWatch for Stop {
+    async fn recv(&self) -> ShutdownSignal {
+        let mut signals = match Signals::listen() {
+            Ok(signals) => signals,
+            Err(error) => {
+                tracing::error!(%error, "signals cannot be received");
+                return ShutdownSignal::FastShutdown;
+            }
+        };
+        loop {
+            match signals.next().await {
+                Request::Stop => break,
+                Request::Reload => tracing::warn!("reload is not available yet, restart instead"),
+            }
+        }
+        tracing::info!(in_flight = self.0.in_flight.count(), "edge is stopping");
+        self.0.drain();
+        ShutdownSignal::GracefulTerminate
+    }
+}
+
+/// Ends the process when nothing is in flight any more: pingora's own wait is a plain sleep.
+struct Drain(Arc<Edge>);
+
+#[async_trait]
+impl BackgroundService for Drain {
+    async fn start(&self, mut shutdown: ShutdownWatch) {
+        let _ = shutdown.wait_for(|stopping| *stopping).await;
+        let edge = &self.0;
+        let drained = edge.in_flight.drained(edge.config.grace_period).await;
+        match drained {
+            Drained::Clean => tracing::info!("edge has stopped"),
+            Drained::Cut(count) => tracing::warn!(count, "edge has stopped, cutting requests off"),
+        }
+        edge.access_log.finish();
+        std::process::exit(Exit::Ok as i32);
+    }
+}
+
+/// Runs the probes of every upstream.
+struct Probes(Arc<Edge>);
+
+#[async_trait]
+impl BackgroundService for Probes {
+    async fn start(&self, mut shutdown: ShutdownWatch) {
+        let mut pools = tokio::task::JoinSet::new();
+        for upstream in &self.0.upstreams {
+            pools.spawn(health::watch(Arc::clone(upstream)));
+        }
+        let _ = shutdown.wait_for(|stopping| *stopping).await;
+    }
+}

@@ -1,0 +1,187 @@
+//! A named pool of backends: who is available, who is asked next, and the one place where that changes.
+
+pub(crate) mod availability;
+pub(crate) mod backend;
+pub(crate) mod health;
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use cirque_shared::request_id::random;
+use tokio::time::Instant;
+
+use crate::balance::{self, Candidate};
+use crate::config;
+use crate::metrics::UpstreamMetrics;
+use availability::{Availability, Change, Event, Limits};
+use backend::{Backend, Lease};
+
+/// A pool, and the only writer of its backends' availability.
+#[derive(Debug)]
+pub(crate) struct Upstream {
+    pub(crate) config: config::Upstream,
+    pub(crate) backends: Vec<std::sync::Arc<Backend>>,
+    pub(crate) metrics: UpstreamMetrics,
+    facts: Mutex<Vec<Availability>>,
+    started: Instant,
+}
+
+/// A backend that was chosen for an attempt.
+#[derive(Debug)]
+pub(crate) struct Chosen {
+    /// Which; it counts as in flight until this is dropped.
+    pub(crate) lease: Lease,
+    /// Whether this attempt decides about an ejected backend.
+    pub(crate) is_trial: bool,
+    /// Whether the backend was taken although it is not available.
+    pub(crate) is_fail_open: bool,
+}
+
+/// Why no backend was chosen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NoBackend {
+    /// None is available, and the upstream does not fail open.
+    NoneAvailable,
+    /// All were tried for this request.
+    AllTried,
+}
+
+impl Upstream {
+    /// A pool in which every backend is available until shown otherwise.
+    pub(crate) fn new(config: config::Upstream, metrics: &crate::metrics::Metrics) -> Self {
+        let backends: Vec<_> = config
+            .backends
+            .iter()
+            .map(|backend| {
+                std::sync::Arc::new(Backend::new(backend.clone(), metrics.backend(&config.name, &backend.id)))
+            })
+            .collect();
+        let facts = Mutex::new(backends.iter().map(|_| Availability::default()).collect());
+        let metrics = metrics.upstream(&config.name);
+        Self { config, backends, metrics, facts, started: Instant::now() }
+    }
+
+    /// Chooses a backend that is not among `tried` and counts it as in flight.
+    pub(crate) fn choose(&self, tried: &[usize], now: Instant) -> Result<Chosen, NoBackend> {
+        let now_ms = self.millis(now);
+        let untried = |index: &usize| !tried.contains(index);
+        loop {
+            let available = |index: &usize| self.backends[*index].is_available(now_ms);
+            if let Some(index) = self.pick(|index| untried(index) && available(index)) {
+                let is_trial = self.backends[index].needs_trial(now_ms);
+                // Lost the trial to another request: it is out again, so look for someone else.
+                if is_trial && self.apply(index, Event::TrialBegan, now).is_none() {
+                    continue;
+                }
+                return Ok(self.chosen(index, is_trial, false));
+            }
+            break;
+        }
+        if !(0..self.backends.len()).any(|index| untried(&index)) {
+            return Err(NoBackend::AllTried);
+        }
+        if !self.config.fail_open {
+            return Err(NoBackend::NoneAvailable);
+        }
+        // Better a backend that may be broken than a certain refusal (Envoy's panic mode).
+        let index = self.pick(untried).ok_or(NoBackend::AllTried)?;
+        self.metrics.fail_open.inc();
+        Ok(self.chosen(index, false, true))
+    }
+
+    /// How many backends a further attempt could go to.
+    pub(crate) fn n_untried(&self, tried: &[usize]) -> usize {
+        (0..self.backends.len()).filter(|index| !tried.contains(index)).count()
+    }
+
+    /// Takes in what happened to a backend; the only door to its availability.
+    ///
+    /// Returns what changed; every change is logged and counted here.
+    pub(crate) fn apply(&self, index: usize, event: Event, now: Instant) -> Option<Change> {
+        let mut facts = self.lock();
+        let backend = &self.backends[index];
+        let now_ms = self.millis(now);
+        let others = self.backends.iter().enumerate();
+        let limits = Limits {
+            fall: self.config.probe.fall,
+            rise: self.config.probe.rise,
+            outlier: backend.config.outlier,
+            others_available: others.filter(|(other, b)| *other != index && b.is_available(now_ms)).count(),
+        };
+        let change = facts[index].apply(event, now, &limits);
+        let blocked_until = facts[index].blocked_until().map(|until| until.map(|until| self.millis(until)));
+        backend.publish(blocked_until);
+        if let Some(change) = change {
+            self.announce(backend, change);
+        }
+        change
+    }
+
+    /// A backend's facts, for the admin interface.
+    pub(crate) fn facts(&self, index: usize) -> Availability {
+        self.lock()[index].clone()
+    }
+
+    /// How many backends may receive a request now.
+    pub(crate) fn n_available(&self, now: Instant) -> usize {
+        let now_ms = self.millis(now);
+        self.backends.iter().filter(|backend| backend.is_available(now_ms)).count()
+    }
+
+    fn pick(&self, wanted: impl Fn(&usize) -> bool) -> Option<usize> {
+        let mut candidates = [const { None }; 64];
+        // Pools above 64 backends are drawn from a random window of them: the cost stays flat.
+        let len = self.backends.len();
+        let offset = if len > candidates.len() { random() as usize % len } else { 0 };
+        let mut filled = 0;
+        for step in 0..len {
+            let index = (offset + step) % len;
+            if filled == candidates.len() {
+                break;
+            }
+            if wanted(&index) {
+                let backend = &self.backends[index];
+                candidates[filled] =
+                    Some(Candidate { index, in_flight: backend.in_flight(), weight: backend.config.weight });
+                filled += 1;
+            }
+        }
+        let wanted = candidates[..filled].iter().map(|candidate| candidate.expect("filled above"));
+        balance::pick(self.config.balance, wanted, random())
+    }
+
+    fn chosen(&self, index: usize, is_trial: bool, is_fail_open: bool) -> Chosen {
+        Chosen { lease: Backend::lease(&self.backends[index], index), is_trial, is_fail_open }
+    }
+
+    fn announce(&self, backend: &Backend, change: Change) {
+        let (upstream, id) = (self.config.name.as_str(), backend.config.id.as_str());
+        backend.metrics.up.set(i64::from(backend.is_available(self.millis(Instant::now()))));
+        match change {
+            Change::Down => tracing::warn!(upstream, backend = id, cause = "probe", "backend is down"),
+            Change::Up => tracing::info!(upstream, backend = id, cause = "probe", "backend is up"),
+            Change::Ejected => {
+                tracing::warn!(upstream, backend = id, cause = "outlier", "backend is ejected");
+            }
+            Change::Admitted => {
+                tracing::info!(upstream, backend = id, cause = "outlier", "backend is admitted")
+            }
+            Change::TrialBegan => return,
+        }
+        backend.metrics.transition(change.name());
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Availability>> {
+        // Nothing under the lock can leave the facts half written.
+        self.facts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Milliseconds since the pool was made, from 1: what the backends publish.
+    fn millis(&self, at: Instant) -> u64 {
+        let since: Duration = at.saturating_duration_since(self.started);
+        u64::try_from(since.as_millis()).unwrap_or(u64::MAX - 2) + 1
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,317 @@
+//! THE room where a backend is marked down, up, ejected or admitted.
+//!
+//! Pure: events and a `now` go in, a change comes out. Two independent facts, because a backend that is both
+//! down and ejected must get over both. [`super::Upstream::apply`] is the only caller.
+
+use tokio::time::Instant;
+
+use crate::config::policy::Outlier as Policy;
+
+/// What is known of a backend.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Availability {
+    pub(crate) probe: Probe,
+    pub(crate) outlier: Outlier,
+}
+
+/// What the probes found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Probe {
+    /// No verdict yet: taken to be up.
+    #[default]
+    Unknown,
+    /// Healthy; so many probes in a row have failed since.
+    Up { failed: u32 },
+    /// Not healthy; so many probes in a row have succeeded since.
+    Down { since: Instant, succeeded: u32 },
+}
+
+/// What the requests found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Outlier {
+    /// In rotation; so many attempts have failed since the window began.
+    Admitted { failed: u32, since: Option<Instant> },
+    /// Out of rotation until then; after that one request tries it.
+    Ejected { until: Instant },
+}
+
+impl Default for Outlier {
+    fn default() -> Self {
+        Self::Admitted { failed: 0, since: None }
+    }
+}
+
+/// What happened to a backend.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Event {
+    ProbeSucceeded,
+    ProbeFailed,
+    /// An attempt failed through the backend's fault.
+    AttemptFailed,
+    /// A request wants to try it although it is ejected; only granted once its time is up.
+    TrialBegan,
+    TrialSucceeded,
+    TrialFailed,
+}
+
+/// What an event changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Change {
+    Down,
+    Up,
+    Ejected,
+    Admitted,
+    /// One request may try the backend; nobody else until it is back or the time is up again.
+    TrialBegan,
+}
+
+impl Change {
+    /// The value of the `to` label.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Down => "down",
+            Self::Up => "up",
+            Self::Ejected => "ejected",
+            Self::Admitted => "admitted",
+            Self::TrialBegan => "trial",
+        }
+    }
+}
+
+/// Why a backend may not receive a request. The reason that an operator sees.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Unavailable {
+    Down,
+    Ejected,
+}
+
+impl Unavailable {
+    pub(crate) fn reason(self) -> &'static str {
+        match self {
+            Self::Down => "down",
+            Self::Ejected => "ejected",
+        }
+    }
+}
+
+/// What an event is judged by.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    pub(crate) fall: u32,
+    pub(crate) rise: u32,
+    pub(crate) outlier: Policy,
+    /// Other backends of the pool that may receive a request: the last one is never ejected.
+    pub(crate) others_available: usize,
+}
+
+impl Availability {
+    /// Takes in one event.
+    pub(crate) fn apply(&mut self, event: Event, now: Instant, limits: &Limits) -> Option<Change> {
+        match event {
+            Event::ProbeSucceeded => self.probe.succeeded(limits.rise),
+            Event::ProbeFailed => self.probe.failed(limits.fall, now),
+            Event::AttemptFailed => self.outlier.failed(now, limits),
+            Event::TrialBegan => self.outlier.begin_trial(now, limits.outlier),
+            Event::TrialSucceeded => self.outlier.end_trial(),
+            Event::TrialFailed => self.outlier.extend(now, limits.outlier),
+        }
+    }
+
+    /// Whether a request may go there, and why not.
+    pub(crate) fn verdict(&self, now: Instant) -> Result<(), Unavailable> {
+        if matches!(self.probe, Probe::Down { .. }) {
+            return Err(Unavailable::Down);
+        }
+        match self.outlier {
+            Outlier::Ejected { until } if now < until => Err(Unavailable::Ejected),
+            Outlier::Ejected { .. } | Outlier::Admitted { .. } => Ok(()),
+        }
+    }
+
+    /// `None`: nothing is held against it. `Some(None)`: out until an event. `Some(until)`: out until then.
+    pub(crate) fn blocked_until(&self) -> Option<Option<Instant>> {
+        match (&self.probe, &self.outlier) {
+            (Probe::Down { .. }, _) => Some(None),
+            (_, Outlier::Ejected { until }) => Some(Some(*until)),
+            _ => None,
+        }
+    }
+}
+
+impl Probe {
+    fn succeeded(&mut self, rise: u32) -> Option<Change> {
+        match self {
+            Self::Unknown | Self::Up { .. } => *self = Self::Up { failed: 0 },
+            Self::Down { succeeded, .. } => {
+                *succeeded += 1;
+                if *succeeded >= rise {
+                    *self = Self::Up { failed: 0 };
+                    return Some(Change::Up);
+                }
+            }
+        }
+        None
+    }
+
+    fn failed(&mut self, fall: u32, now: Instant) -> Option<Change> {
+        let failed = match self {
+            Self::Down { succeeded, .. } => {
+                *succeeded = 0;
+                return None;
+            }
+            Self::Unknown => 1,
+            Self::Up { failed } => *failed + 1,
+        };
+        if failed >= fall {
+            *self = Self::Down { since: now, succeeded: 0 };
+            return Some(Change::Down);
+        }
+        *self = Self::Up { failed };
+        None
+    }
+}
+
+impl Outlier {
+    fn failed(&mut self, now: Instant, limits: &Limits) -> Option<Change> {
+        let Self::Admitted { failed, since } = self else { return None };
+        let policy = limits.outlier;
+        if policy.max_fails == 0 {
+            return None;
+        }
+        if since.is_none_or(|since| now.duration_since(since) > policy.fail_timeout) {
+            (*failed, *since) = (0, Some(now));
+        }
+        *failed = failed.saturating_add(1);
+        if *failed < policy.max_fails || limits.others_available == 0 {
+            return None;
+        }
+        *self = Self::Ejected { until: now + policy.fail_timeout };
+        Some(Change::Ejected)
+    }
+
+    fn begin_trial(&mut self, now: Instant, policy: Policy) -> Option<Change> {
+        match self {
+            Self::Ejected { until } if *until <= now => {
+                *until = now + policy.fail_timeout;
+                Some(Change::TrialBegan)
+            }
+            Self::Ejected { .. } | Self::Admitted { .. } => None,
+        }
+    }
+
+    fn end_trial(&mut self) -> Option<Change> {
+        let was_ejected = matches!(self, Self::Ejected { .. });
+        *self = Self::default();
+        was_ejected.then_some(Change::Admitted)
+    }
+
+    /// A failed trial ejects again; that it stays out is no change.
+    fn extend(&mut self, now: Instant, policy: Policy) -> Option<Change> {
+        if let Self::Ejected { until } = self {
+            *until = now + policy.fail_timeout;
+        }
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+    const POLICY: Policy = Policy { max_fails: 3, fail_timeout: Duration::from_secs(10) };
+
+    fn limits() -> Limits {
+        Limits { fall: 3, rise: 2, outlier: POLICY, others_available: 1 }
+    }
+
+    fn after(events: &[Event], limits: &Limits, now: Instant) -> (Availability, Vec<Change>) {
+        let mut availability = Availability::default();
+        let changes = events.iter().filter_map(|event| availability.apply(*event, now, limits)).collect();
+        (availability, changes)
+    }
+
+    #[test]
+    fn probes_mark_down_after_fall_and_up_after_rise() {
+        use Event::{ProbeFailed as Bad, ProbeSucceeded as Good};
+        for (events, expected) in [
+            (&[Bad, Bad][..], &[][..]),
+            (&[Bad, Bad, Bad][..], &[Change::Down][..]),
+            (&[Bad, Bad, Good, Bad, Bad][..], &[][..]),
+            (&[Bad, Bad, Bad, Good][..], &[Change::Down][..]),
+            (&[Bad, Bad, Bad, Good, Good][..], &[Change::Down, Change::Up][..]),
+            (&[Bad, Bad, Bad, Good, Bad, Good][..], &[Change::Down][..]),
+        ] {
+            assert_eq!(after(events, &limits(), Instant::now()).1, expected, "{events:?}");
+        }
+    }
+
+    #[test]
+    fn failed_attempts_within_the_window_eject() {
+        let now = Instant::now();
+        let (availability, changes) = after(&[Event::AttemptFailed; 3], &limits(), now);
+        assert_eq!(changes, [Change::Ejected]);
+        assert_eq!(availability.verdict(now), Err(Unavailable::Ejected));
+        assert_eq!(availability.verdict(now + POLICY.fail_timeout), Ok(()));
+    }
+
+    #[test]
+    fn failures_further_apart_than_the_window_do_not_add_up() {
+        let mut availability = Availability::default();
+        let mut now = Instant::now();
+        for _ in 0..20 {
+            assert_eq!(availability.apply(Event::AttemptFailed, now, &limits()), None);
+            now += POLICY.fail_timeout + SECOND;
+        }
+    }
+
+    #[test]
+    fn the_last_available_backend_is_never_ejected() {
+        let alone = Limits { others_available: 0, ..limits() };
+        assert_eq!(after(&[Event::AttemptFailed; 20], &alone, Instant::now()).1, []);
+    }
+
+    #[test]
+    fn zero_max_fails_switches_ejection_off() {
+        let off = Limits { outlier: Policy { max_fails: 0, ..POLICY }, ..limits() };
+        assert_eq!(after(&[Event::AttemptFailed; 20], &off, Instant::now()).1, []);
+    }
+
+    #[test]
+    fn an_ejected_backend_is_admitted_by_one_successful_trial() {
+        let now = Instant::now();
+        let (mut availability, _) = after(&[Event::AttemptFailed; 3], &limits(), now);
+        assert_eq!(availability.apply(Event::TrialBegan, now, &limits()), None, "too early");
+        let later = now + POLICY.fail_timeout;
+        assert_eq!(availability.apply(Event::TrialBegan, later, &limits()), Some(Change::TrialBegan));
+        assert_eq!(availability.apply(Event::TrialBegan, later, &limits()), None, "one at a time");
+        assert_eq!(availability.verdict(later), Err(Unavailable::Ejected));
+        assert_eq!(availability.apply(Event::TrialSucceeded, later, &limits()), Some(Change::Admitted));
+        assert_eq!(availability, Availability::default());
+    }
+
+    #[test]
+    fn a_failed_trial_ejects_for_another_term() {
+        let now = Instant::now();
+        let (mut availability, _) = after(&[Event::AttemptFailed; 3], &limits(), now);
+        let later = now + POLICY.fail_timeout;
+        availability.apply(Event::TrialBegan, later, &limits());
+        availability.apply(Event::TrialFailed, later + SECOND, &limits());
+        assert_eq!(availability.verdict(later + POLICY.fail_timeout), Err(Unavailable::Ejected));
+        assert_eq!(availability.verdict(later + SECOND + POLICY.fail_timeout), Ok(()));
+    }
+
+    #[test]
+    fn down_and_ejected_are_got_over_separately() {
+        let now = Instant::now();
+        let events = [[Event::AttemptFailed; 3], [Event::ProbeFailed; 3]].concat();
+        let (mut availability, changes) = after(&events, &limits(), now);
+        assert_eq!(changes, [Change::Ejected, Change::Down]);
+        for _ in 0..2 {
+            availability.apply(Event::ProbeSucceeded, now, &limits());
+        }
+        assert_eq!(availability.verdict(now), Err(Unavailable::Ejected));
+    }
+}

@@ -1,0 +1,87 @@
+//! Decides when a backend is probed, and feeds the verdicts to its availability.
+//!
+//! One task per backend: a backend that answers slowly delays nobody else's probes. The probe itself is
+//! pingora's; the total time limit is ours, because pingora limits single reads only.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use cirque_shared::request_id::random;
+use pingora::lb::Backend as Target;
+use pingora::lb::health_check::{HealthCheck as _, HttpHealthCheck};
+use tokio::time::Instant;
+
+use super::Upstream;
+use super::availability::Event;
+
+/// A suspected backend is probed at once, but not more often than this share of the interval.
+const SUSPICION_SPACING: u32 = 5;
+
+/// Probes every backend of a pool until the task is dropped.
+pub(crate) async fn watch(upstream: Arc<Upstream>) {
+    let mut tasks = tokio::task::JoinSet::new();
+    for index in 0..upstream.backends.len() {
+        tasks.spawn(watch_one(Arc::clone(&upstream), index));
+    }
+    tasks.join_all().await;
+}
+
+async fn watch_one(upstream: Arc<Upstream>, index: usize) {
+    let policy = upstream.config.probe.clone();
+    let backend = Arc::clone(&upstream.backends[index]);
+    let check = check(&backend.config.name, &policy.path, policy.timeout);
+    let target = Target::new(&backend.config.address.to_string()).expect("a socket address is a target");
+    loop {
+        let started = Instant::now();
+        let outcome = tokio::time::timeout(policy.timeout, check.check(&target)).await;
+        let took = started.elapsed();
+        let verdict = match &outcome {
+            Ok(Ok(())) => "success",
+            Ok(Err(_)) => "failure",
+            Err(_) => "timeout",
+        };
+        backend.metrics.probed(verdict, took);
+        let event = if verdict == "success" { Event::ProbeSucceeded } else { Event::ProbeFailed };
+        upstream.apply(index, event, Instant::now());
+
+        tokio::time::sleep(policy.interval / SUSPICION_SPACING).await;
+        let rest = jittered(policy.interval - policy.interval / SUSPICION_SPACING, random());
+        let _ = tokio::time::timeout(rest, backend.suspected.notified()).await;
+    }
+}
+
+/// The pause, 10 % shorter or longer.
+fn jittered(pause: Duration, random: u64) -> Duration {
+    pause.mul_f64(0.9 + 0.2 * ((random >> 11) as f64 / (1_u64 << 53) as f64))
+}
+
+fn check(host: &str, path: &str, timeout: Duration) -> HttpHealthCheck {
+    let mut check = HttpHealthCheck::new(host, false);
+    check.peer_template.options.connection_timeout = Some(timeout);
+    check.peer_template.options.read_timeout = Some(timeout);
+    check.peer_template.options.write_timeout = Some(timeout);
+    check.req.set_uri(path.parse().expect("the path was checked with the configuration"));
+    let _ = check.req.insert_header("User-Agent", concat!("cirque-probe/", env!("CARGO_PKG_VERSION")));
+    check.validator = Some(Box::new(|head| {
+        if (200..400).contains(&head.status.as_u16()) {
+            return Ok(());
+        }
+        pingora::Error::e_explain(
+            pingora::ErrorType::CustomCode("probe", head.status.as_u16()),
+            "unhealthy status",
+        )
+    }));
+    check
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_are_spread_by_ten_percent() {
+        let pause = Duration::from_secs(10);
+        assert_eq!(jittered(pause, 0), Duration::from_secs(9));
+        assert!(jittered(pause, u64::MAX) <= Duration::from_secs(11));
+    }
+}
