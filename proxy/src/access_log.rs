@@ -63,10 +63,16 @@ pub(crate) struct Attempt {
     pub(crate) fail_open: bool,
 }
 
+#[derive(Debug)]
+struct Writer {
+    lines: SyncSender<Vec<u8>>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
 /// The way to the writer.
 #[derive(Debug)]
 pub(crate) struct AccessLog {
-    writer: Option<(SyncSender<Vec<u8>>, Mutex<Option<JoinHandle<()>>>)>,
+    writer: Option<Writer>,
     dropped: Counter,
 }
 
@@ -86,7 +92,7 @@ impl AccessLog {
         let (sender, lines) = sync_channel(MOST_WAITING);
         let thread =
             std::thread::Builder::new().name("access-log".to_owned()).spawn(move || write(&lines, sink))?;
-        Ok(Self { writer: Some((sender, Mutex::new(Some(thread)))), dropped })
+        Ok(Self { writer: Some(Writer { lines: sender, thread: Mutex::new(Some(thread)) }), dropped })
     }
 
     /// Whether lines go anywhere.
@@ -96,24 +102,24 @@ impl AccessLog {
 
     /// Hands one line over; never waits.
     pub(crate) fn write(&self, line: &Line<'_>) {
-        let Some((sender, _)) = &self.writer else { return };
+        let Some(writer) = &self.writer else { return };
         let mut bytes = Vec::with_capacity(512);
         // Writing to memory cannot fail, and a line holds nothing that JSON cannot say.
         if serde_json::to_writer(&mut bytes, line).is_err() {
             return;
         }
         bytes.push(b'\n');
-        if let Err(TrySendError::Full(_)) = sender.try_send(bytes) {
+        if let Err(TrySendError::Full(_)) = writer.lines.try_send(bytes) {
             self.dropped.inc();
         }
     }
 
     /// Waits until all lines handed over so far are written. To be called once, at the end of the process.
     pub(crate) fn finish(&self) {
-        let Some((sender, thread)) = &self.writer else { return };
+        let Some(writer) = &self.writer else { return };
         // An empty line is the writer's sign to stop; it waits its turn behind the others.
-        let _ = sender.send(Vec::new());
-        let thread = thread.lock().ok().and_then(|mut thread| thread.take());
+        let _ = writer.lines.send(Vec::new());
+        let thread = writer.thread.lock().ok().and_then(|mut thread| thread.take());
         if let Some(thread) = thread {
             let _ = thread.join();
         }

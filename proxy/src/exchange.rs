@@ -152,7 +152,7 @@ impl Exchange {
             active.chosen.lease.metrics.failed(failure);
         } else {
             self.tried.push(active.chosen.lease.index);
-            self.judge(&route, &active, Some(failure));
+            judge(&route, &active, Some(failure));
         }
         let request = Attempted {
             attempts: u32::try_from(self.tried.len()).unwrap_or(u32::MAX),
@@ -214,25 +214,10 @@ impl Exchange {
         if let (Some(active), Some(route)) = (self.active.take(), self.route.clone()) {
             // A retryable status was judged when it came.
             if !matches!(self.last_failure, Some(Failure::Status(status)) if Some(status) == active.status) {
-                self.judge(&route, &active, None);
+                judge(&route, &active, None);
             }
             self.attempts.push(record(&active, "answered"));
         }
-    }
-
-    /// Tells the pool how an attempt went.
-    fn judge(&self, route: &Route, active: &Active, failure: Option<Failure>) {
-        let Some(failure) = failure else {
-            if active.chosen.is_trial {
-                route.upstream.apply(active.chosen.lease.index, Event::TrialSucceeded, Instant::now());
-            }
-            return;
-        };
-        let lease = &active.chosen.lease;
-        lease.metrics.failed(failure);
-        let event = if active.chosen.is_trial { Event::TrialFailed } else { Event::AttemptFailed };
-        route.upstream.apply(lease.index, event, Instant::now());
-        lease.suspected.notify_one();
     }
 
     /// Ends an attempt that nothing more is known of.
@@ -282,6 +267,21 @@ impl Drop for Exchange {
         self.release();
         self.write_line();
     }
+}
+
+/// Tells the pool how an attempt went.
+fn judge(route: &Route, active: &Active, failure: Option<Failure>) {
+    let Some(failure) = failure else {
+        if active.chosen.is_trial {
+            route.upstream.apply(active.chosen.lease.index, Event::TrialSucceeded, Instant::now());
+        }
+        return;
+    };
+    let lease = &active.chosen.lease;
+    lease.metrics.failed(failure);
+    let event = if active.chosen.is_trial { Event::TrialFailed } else { Event::AttemptFailed };
+    route.upstream.apply(lease.index, event, Instant::now());
+    lease.suspected.notify_one();
 }
 
 fn record(active: &Active, outcome: &'static str) -> Attempt {

@@ -59,18 +59,10 @@ impl Metrics {
     pub(crate) fn new(registry: &Registry) -> Self {
         const BACKEND: &[&str] = &["upstream", "backend"];
         let counters = |name, help, labels: &[&str]| registry.counters(name, help, labels);
-        let refused = counters(
-            "proxy_refusals_total",
-            "Requests that the edge answered with an error of its own, by reason.",
-            &["reason"],
-        );
         Self {
             http: HttpMetrics::new(registry),
             registry: registry.clone(),
-            refusals: Refusal::ALL
-                .iter()
-                .map(|refusal| (refusal.reason(), refused.with(&[refusal.reason()])))
-                .collect(),
+            refusals: refusals(registry),
             access_log_dropped: registry.counter(
                 "proxy_access_log_dropped_total",
                 "Access lines given up because their destination was too slow.",
@@ -212,6 +204,15 @@ impl BackendMetrics {
         count(&self.probes, result);
         self.probe_seconds.observe(took);
     }
+}
+
+fn refusals(registry: &Registry) -> HashMap<&'static str, Counter> {
+    let family = registry.counters(
+        "proxy_refusals_total",
+        "Requests that the edge answered with an error of its own, by reason.",
+        &["reason"],
+    );
+    Refusal::ALL.iter().map(|refusal| (refusal.reason(), family.with(&[refusal.reason()]))).collect()
 }
 
 fn count(series: &HashMap<&'static str, Counter>, name: &str) {

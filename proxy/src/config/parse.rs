@@ -39,14 +39,14 @@ pub(super) fn parse(file: raw::File, problems: &mut Problems) -> Config {
         log_format: log.format.unwrap_or_default(),
         access_log: access_log(file.access_log.and_then(|log| log.output).unwrap_or_default(), problems),
         trusted_proxies: networks(file.trust.and_then(|trust| trust.proxies), problems),
-        client: client(file.client.unwrap_or_default(), problems),
+        client: client(&file.client.unwrap_or_default(), problems),
         listeners: listeners(file.listeners.unwrap_or_default(), problems),
         routes: routes(file.routes.unwrap_or_default(), &defaults, &names, problems),
         upstreams,
     }
 }
 
-fn client(raw: raw::Client, problems: &mut Problems) -> Client {
+fn client(raw: &raw::Client, problems: &mut Problems) -> Client {
     let keepalive = raw.keepalive_timeout.unwrap_or_default();
     // pingora counts the keep-alive time in whole seconds, where 0 would mean "for ever".
     if !keepalive.is_zero() && keepalive < Duration::from_secs(1) {

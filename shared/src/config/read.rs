@@ -234,7 +234,7 @@ macro_rules! raw {
         impl $name {
             /// These keys, and those of `base` where these are silent.
             #[must_use]
-            pub fn or(self, base: Self) -> Self {
+            $vis fn or(self, base: Self) -> Self {
                 Self { $($field: <$type as $crate::config::Read>::or(self.$field, base.$field),)* }
             }
         }

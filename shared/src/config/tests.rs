@@ -8,7 +8,7 @@ use super::{Invalid, key_paths, read_text};
 
 crate::raw! {
     /// A file with one of everything.
-    pub struct File {
+    pub(super) struct File {
         /// A nested table.
         pub server: Server,
         /// A list of tables.
@@ -17,7 +17,7 @@ crate::raw! {
         pub upstreams: BTreeMap<String, Server>,
     }
     /// A table.
-    pub struct Server {
+    pub(super) struct Server {
         /// A number.
         pub threads: u16,
         /// A duration.
@@ -26,7 +26,7 @@ crate::raw! {
         pub body: ByteSize,
     }
     /// An element of a list.
-    pub struct Route {
+    pub(super) struct Route {
         /// A text.
         pub name: String,
         /// A list of texts.
