@@ -5,6 +5,7 @@ mod config;
 mod drain;
 mod failover;
 mod limits;
+mod node;
 mod observability;
 mod pagination;
 mod proxying;

@@ -2,7 +2,7 @@
 //!
 //! In reading order: [`eventually`] waits, [`process`] owns a child, [`ports`] hands out addresses,
 //! [`client`] and [`load`] are the outside world, [`backend`] and [`chaos`] are what goes wrong behind the edge,
-//! [`scrape`] reads metrics, [`edge`] and [`cluster`] put a whole system together.
+//! [`scrape`] reads metrics, [`edge`], [`node`] and [`cluster`] put a whole system together.
 //! Everything here blocks: a test is a plain function that reads from top to bottom.
 
 pub mod backend;
@@ -14,6 +14,7 @@ pub mod edge;
 pub mod eventually;
 pub mod http;
 pub mod load;
+pub mod node;
 pub mod ports;
 pub mod process;
 pub mod scrape;
@@ -25,5 +26,6 @@ pub use cluster::Cluster;
 pub use edge::Edge;
 pub use eventually::{eventually, throughout};
 pub use load::Load;
+pub use node::Node;
 pub use process::Process;
 pub use scrape::Scrape;

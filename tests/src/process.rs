@@ -69,7 +69,7 @@ impl Process {
     /// Starts `cirque` with these arguments.
     pub fn cirque<S: AsRef<std::ffi::OsStr>>(name: &str, arguments: &[S]) -> Process {
         let mut command = Command::new(cirque_binary());
-        command.args(arguments).env_remove("CIRQUE_ADMIN").env_remove("RUST_LOG");
+        command.args(arguments).env_remove("CIRQUE_ADMIN").env_remove("DATABASE_URL").env_remove("RUST_LOG");
         Process::spawn(name, &mut command)
     }
 
