@@ -54,6 +54,16 @@ impl Db {
         Ok(Writer { transaction, statements: &self.metrics.writes })
     }
 
+    /// As [`Db::write`], for a transaction that is larger than the usual memory of a connection.
+    ///
+    /// # Errors
+    ///
+    /// As [`Db::write`].
+    pub async fn write_much(&self) -> Result<Writer<'_>, Error> {
+        sqlx::query(dialect::MUCH_MEMORY).execute(&self.writer).await?;
+        self.write().await
+    }
+
     /// Brings the gauges of the pools up to date; called before they are read.
     pub fn observe(&self) {
         self.metrics.observe_pool("read", self.readers.size(), self.readers.num_idle());

@@ -98,6 +98,9 @@ impl Code {
     }
 }
 
+/// The status of health checks that say "not me": the database is down, or the node is about to stop.
+pub const NOT_SERVING: StatusCode = StatusCode::SERVICE_UNAVAILABLE;
+
 /// A failure, with what the client is told and what the log is told.
 #[derive(Clone, Debug)]
 pub struct ApiError(Arc<Failure>);

@@ -5,6 +5,7 @@ use axum::response::Response;
 use http::StatusCode;
 use serde::Serialize;
 
+use crate::error::NOT_SERVING;
 use crate::moment::Moment;
 use crate::state::AppState;
 use crate::{answer, settings};
@@ -60,7 +61,7 @@ pub async fn health(State(state): State<AppState>) -> Response {
         node: state.node.to_str().unwrap_or_default(),
         services: Services { database, cache: Part::Disabled, queue: Part::Disabled, queue_size: 0 },
     };
-    let status = if is_healthy { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let status = if is_healthy { StatusCode::OK } else { NOT_SERVING };
     answer::with_status(status, &report, answer::JSON)
 }
 
@@ -73,7 +74,7 @@ pub async fn live() -> Response {
 pub async fn ready(State(state): State<AppState>) -> Response {
     if state.lifecycle.is_draining() {
         let draining = Word { status: "draining" };
-        return answer::with_status(StatusCode::SERVICE_UNAVAILABLE, &draining, answer::JSON);
+        return answer::with_status(NOT_SERVING, &draining, answer::JSON);
     }
     answer::json(&Word { status: "ready" })
 }

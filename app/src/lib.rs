@@ -31,3 +31,4 @@ pub mod settings;
 
 pub mod check;
 pub mod migrate;
+pub mod seed;

@@ -10,6 +10,9 @@ pub const BUILDER: SqliteQueryBuilder = SqliteQueryBuilder;
 /// overtaken and then fail at the first write.
 pub(super) const BEGIN_WRITE: &str = "BEGIN IMMEDIATE";
 
+/// Lets the writer keep 256 MiB of changed pages before they go to disk; for the life of the connection.
+pub(super) const MUCH_MEMORY: &str = "PRAGMA cache_size = -262144";
+
 /// Statements come from sea-query, which puts every value from outside into a parameter.
 pub(super) fn built(sql: String) -> AssertSqlSafe<String> {
     AssertSqlSafe(sql)

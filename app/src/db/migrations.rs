@@ -1,6 +1,6 @@
 //! Decides which migrations there are and applies the missing ones, all or none.
 
-use sqlx::migrate::{Migrate as _, MigrateError, Migration, MigrationType, Migrator};
+use sqlx::migrate::{Migrate as _, MigrateError, Migration, MigrationType};
 use sqlx::{SqlSafeStr as _, SqliteConnection};
 
 use super::{Db, Error, dialect};
@@ -27,45 +27,53 @@ pub struct Named {
 /// [`Error::Migrate`] when one fails (nothing is applied then), or when one that was applied has changed since.
 pub async fn apply(db: &Db) -> Result<Vec<Named>, Error> {
     let mut writer = db.write().await?;
-    writer.connection().ensure_migrations_table(TABLE).await.map_err(Error::Migrate)?;
-    let missing = missing(&applied(writer.connection()).await.map_err(Error::Migrate)?);
-    migrator().run(writer.connection()).await.map_err(Error::Migrate)?;
+    let connection = writer.connection();
+    connection.ensure_migrations_table(TABLE).await.map_err(Error::Migrate)?;
+    let missing = missing(connection).await.map_err(Error::Migrate)?;
+    for migration in &missing {
+        connection.apply(TABLE, migration).await.map_err(Error::Migrate)?;
+    }
     writer.commit().await?;
-    Ok(missing)
+    Ok(named(&missing))
 }
 
 /// What is missing in this database. Only reads, so that it works while another process writes.
 ///
 /// # Errors
 ///
-/// See [`Error`].
+/// [`Error::Migrate`] when an applied migration has changed since; those of the database.
 pub async fn pending(db: &Db) -> Result<Vec<Named>, Error> {
     let mut connection = db.readers.acquire().await?;
-    match applied(&mut connection).await {
-        Ok(applied) => Ok(missing(&applied)),
-        Err(MigrateError::Execute(error)) if dialect::is_missing_table(&error) => Ok(missing(&[])),
+    match missing(&mut connection).await {
+        Ok(missing) => Ok(named(&missing)),
+        Err(MigrateError::Execute(error)) if dialect::is_missing_table(&error) => Ok(named(&all())),
         Err(error) => Err(Error::Migrate(error)),
     }
 }
 
-async fn applied(connection: &mut SqliteConnection) -> Result<Vec<i64>, MigrateError> {
+/// Those that were not applied; fails when one that was is not the same any more.
+async fn missing(connection: &mut SqliteConnection) -> Result<Vec<Migration>, MigrateError> {
     let applied = connection.list_applied_migrations(TABLE).await?;
-    Ok(applied.into_iter().map(|migration| migration.version).collect())
+    let mut missing = Vec::new();
+    for migration in all() {
+        match applied.iter().find(|applied| applied.version == migration.version) {
+            Some(applied) if applied.checksum == migration.checksum => {}
+            Some(_) => return Err(MigrateError::VersionMismatch(migration.version)),
+            None => missing.push(migration),
+        }
+    }
+    Ok(missing)
 }
 
-fn missing(applied: &[i64]) -> Vec<Named> {
-    let is_missing = |version: &i64| !applied.contains(version);
-    ALL.iter()
-        .filter(|(version, ..)| is_missing(version))
-        .map(|(version, name, _)| Named { version: *version, name: (*name).to_owned() })
-        .collect()
-}
-
-fn migrator() -> Migrator {
+fn all() -> Vec<Migration> {
     let migration = |(version, name, sql): &(i64, &'static str, &'static str)| {
         Migration::new(*version, (*name).into(), MigrationType::Simple, sql.into_sql_str(), false)
     };
-    let mut migrator = Migrator::with_migrations(ALL.iter().map(migration).collect());
-    migrator.dangerous_set_table_name(TABLE);
-    migrator
+    ALL.iter().map(migration).collect()
+}
+
+fn named(migrations: &[Migration]) -> Vec<Named> {
+    let named =
+        |migration: &Migration| Named { version: migration.version, name: migration.description.to_string() };
+    migrations.iter().map(named).collect()
 }

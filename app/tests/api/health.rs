@@ -1,0 +1,89 @@
+//! Alive, ready and healthy; and what is counted.
+
+use serde_json::json;
+
+use crate::site::{Data, Site, names};
+
+#[tokio::test]
+async fn a_healthy_node_says_what_it_looked_at() {
+    let site = Site::seeded(5).await;
+    let health = site.json("/api/health").await;
+    assert_eq!(names(&health), ["status", "timestamp", "node", "services"]);
+    assert_eq!(health["status"], "healthy");
+    assert_eq!(
+        health["services"],
+        json!({ "database": "ok", "cache": "disabled", "queue": "disabled", "queue_size": 0 })
+    );
+}
+
+#[tokio::test]
+async fn health_asks_the_database() {
+    let site = Site::seeded(5).await;
+    site.data.change("ALTER TABLE settings RENAME TO elsewhere").await;
+    let answer = site.get("/api/health").await;
+    assert_eq!(answer.status.as_u16(), 503);
+    assert_eq!(answer.json()["services"]["database"], "error");
+    // A node that lives is not restarted because its database is down.
+    assert_eq!(site.get("/livez").await.status.as_u16(), 200);
+}
+
+// key: health.timeout
+#[tokio::test]
+async fn a_database_that_does_not_answer_in_time_is_down() {
+    let mut data = Data::seeded(20).await;
+    data.add_a_heavy_post().await;
+    data.config.health.timeout = std::time::Duration::from_millis(10);
+    data.config.database.max_readers = 1;
+    let site = data.open().await;
+    let slow = Data::slow_search();
+    let (search, health) = tokio::join!(site.get(&slow), site.get("/api/health"));
+    assert_eq!(search.status.as_u16(), 200, "{}", search.body);
+    assert_eq!(health.status.as_u16(), 503);
+    assert_eq!(site.get("/api/health").await.status.as_u16(), 200, "it is up again");
+}
+
+#[tokio::test]
+async fn a_node_that_drains_is_not_ready_and_sends_clients_away() {
+    let site = Site::seeded(5).await;
+    assert_eq!(site.json("/readyz").await, json!({ "status": "ready" }));
+    assert_eq!(site.get("/api/v1/posts").await.header("connection"), "");
+    site.state.lifecycle.drain();
+    let ready = site.get("/readyz").await;
+    assert_eq!((ready.status.as_u16(), ready.body.as_str()), (503, r#"{"status":"draining"}"#));
+    let answer = site.get("/api/v1/posts").await;
+    assert_eq!((answer.status.as_u16(), answer.header("connection")), (200, "close"));
+}
+
+#[tokio::test]
+async fn requests_are_counted_by_template_and_unknown_ones_together() {
+    let site = Site::seeded(20).await;
+    let slug = site.json("/api/v1/posts").await["data"][0]["slug"].as_str().unwrap().to_owned();
+    site.get(&format!("/api/v1/posts/{slug}")).await;
+    site.get("/api/v1/posts/none").await;
+    site.get("/wp-login.php").await;
+    let metrics = site.get("/api/metrics").await;
+    assert_eq!(metrics.header("content-type"), "text/plain; version=0.0.4; charset=utf-8");
+    for line in [
+        r#"http_requests_total{code="200",method="GET",route="/api/v1/posts"} 1"#,
+        r#"http_requests_total{code="200",method="GET",route="/api/v1/posts/{slug}"} 1"#,
+        r#"http_requests_total{code="404",method="GET",route="/api/v1/posts/{slug}"} 1"#,
+        r#"http_requests_total{code="404",method="GET",route="none"} 1"#,
+        r#"http_requests_total{code="200",method="GET",route="/api/v2/posts"} 0"#,
+        "http_requests_in_flight 1",
+        r#"database_connections{pool="write",state="idle"} 1"#,
+    ] {
+        assert!(metrics.body.lines().any(|other| other == line), "{line}\n{}", metrics.body);
+    }
+    assert!(!metrics.body.contains(&slug));
+}
+
+// key: server.node
+#[tokio::test]
+async fn an_answer_names_its_node() {
+    let mut data = Data::seeded(1).await;
+    data.config = data.config.with_node("app-1");
+    let named = data.open().await;
+    assert_eq!(named.get("/livez").await.header("x-served-by"), "app-1");
+    assert_eq!(named.get("/nowhere").await.header("x-served-by"), "app-1");
+    assert_eq!(named.json("/api/health").await["node"], "app-1");
+}

@@ -1,0 +1,69 @@
+//! What one request may take: time, connections to the database, bytes.
+
+use std::time::Duration;
+
+use axum::body::Body;
+use http::Request;
+
+use crate::site::Data;
+
+// key: server.max_execution_time
+#[tokio::test]
+async fn a_request_that_takes_too_long_is_told_so() {
+    let mut data = Data::seeded(20).await;
+    data.add_a_heavy_post().await;
+    data.config.server.max_execution_time = Duration::from_millis(20);
+    let site = data.open().await;
+    let answer = site.get(&Data::slow_search()).await;
+    assert_eq!((answer.status.as_u16(), answer.header("retry-after")), (503, "1"));
+    assert_eq!(answer.body, r#"{"message":"The request took longer than 0.02 seconds."}"#);
+    assert_eq!(site.state.metrics.overruns.get(), 1);
+}
+
+// key: database.max_readers
+#[tokio::test]
+async fn reads_share_a_bounded_number_of_connections() {
+    let mut data = Data::seeded(20).await;
+    data.config.database.max_readers = 2;
+    let site = data.open().await;
+    let (a, b, c, d) = tokio::join!(
+        site.get("/api/v1/posts"),
+        site.get("/api/v1/posts"),
+        site.get("/api/v1/posts"),
+        site.get("/api/v1/posts")
+    );
+    assert!([a, b, c, d].iter().all(|answer| answer.status.as_u16() == 200));
+    let text = site.get("/api/metrics").await.body;
+    let of = |state: &str| {
+        let line = format!("database_connections{{pool=\"read\",state=\"{state}\"}} ");
+        text.lines().find_map(|other| other.strip_prefix(&line)).unwrap().parse::<u32>().unwrap()
+    };
+    assert_eq!(of("idle") + of("used"), 2);
+}
+
+// key: database.acquire_timeout
+#[tokio::test]
+async fn a_request_waits_for_a_connection_only_so_long() {
+    let mut data = Data::seeded(20).await;
+    data.add_a_heavy_post().await;
+    data.config.database.max_readers = 1;
+    data.config.database.acquire_timeout = Duration::from_millis(20);
+    let site = data.open().await;
+    let slow = Data::slow_search();
+    let (first, second) = tokio::join!(site.get(&slow), site.get("/api/v1/posts"));
+    assert_eq!(first.status.as_u16(), 200, "{}", first.body);
+    assert_eq!((second.status.as_u16(), second.header("retry-after")), (503, "1"));
+    assert_eq!(second.body, r#"{"message":"The service is busy. Try again in a moment."}"#);
+}
+
+// key: server.max_body_size
+#[tokio::test]
+async fn a_body_that_is_too_large_is_refused() {
+    let mut data = Data::seeded(1).await;
+    data.config.server.max_body_size = 10;
+    let site = data.open().await;
+    for (body, expected) in [("0123456789", 200), ("0123456789a", 413)] {
+        let answer = site.send(Request::get("/livez").body(Body::from(body)).unwrap()).await;
+        assert_eq!(answer.status.as_u16(), expected, "{}", answer.body);
+    }
+}

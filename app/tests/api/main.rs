@@ -1,0 +1,11 @@
+//! The API as its clients see it: a real SQLite file, the real router, and for connections the real accept loop.
+
+mod connections;
+mod errors;
+mod health;
+mod limits;
+mod preparing;
+mod site;
+mod v1;
+mod v2;
+mod walking;
