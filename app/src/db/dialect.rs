@@ -23,11 +23,14 @@ pub(super) fn is_missing_table(error: &sqlx::Error) -> bool {
     error.as_database_error().is_some_and(|error| error.message().starts_with("no such table"))
 }
 
-/// The rows strictly behind `(key, id)` when ordered by `(column, id)` in `order`.
+/// The column that decides between equals in an order; its value is the id. See the first migration.
+pub const TIE: &str = "tie";
+
+/// The rows strictly behind `(key, id)` when ordered by `(column, TIE)` in `order`.
 ///
 /// SQLite and PostgreSQL seek to a row value in the index directly. MariaDB does not and will need the long form.
 pub fn behind(column: &'static str, key: i64, id: i64, order: &Order) -> Expr {
-    let place = Expr::tuple([Expr::col(column), Expr::col("id")]);
+    let place = Expr::tuple([Expr::col(column), Expr::col(TIE)]);
     let bound = Expr::tuple([Expr::val(key), Expr::val(id)]);
     match order {
         Order::Desc => place.lt(bound),
@@ -68,7 +71,7 @@ mod tests {
         let select = Query::select().column("id").from("posts").and_where(behind).take();
         assert_eq!(
             select.to_string(BUILDER),
-            r#"SELECT "id" FROM "posts" WHERE ("published_at", "id") < (7, 3)"#
+            r#"SELECT "id" FROM "posts" WHERE ("published_at", "tie") < (7, 3)"#
         );
     }
 }

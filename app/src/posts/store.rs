@@ -151,7 +151,7 @@ fn slug_statement(slug: &str, columns: Columns, now: Moment) -> SelectStatement 
 
 /// Both parts in one direction, so that one index serves the order.
 fn ordered(select: &mut SelectStatement, sort: Sort, direction: Direction) {
-    select.order_by(sort.column().name(), sql_order(direction)).order_by("id", sql_order(direction));
+    select.order_by(sort.column().name(), sql_order(direction)).order_by(dialect::TIE, sql_order(direction));
 }
 
 fn sql_order(direction: Direction) -> SqlOrder {

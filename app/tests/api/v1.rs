@@ -1,4 +1,4 @@
-//! v1: pages by number, filters, and what a post shows.
+//! What v1 shows: pages by number, filters, and posts.
 
 use std::collections::BTreeSet;
 

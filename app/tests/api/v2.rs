@@ -1,4 +1,4 @@
-//! v2: pages by cursor, chosen fields, included relations.
+//! What v2 shows: pages by cursor, chosen fields, included relations.
 
 use serde_json::json;
 

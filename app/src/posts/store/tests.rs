@@ -1,6 +1,10 @@
 //! The statements as the database sees them, and the indexes it answers them with.
 
+use sea_query_sqlx::SqlxBinder as _;
+use sqlx::{AssertSqlSafe, Connection as _, Row as _, SqliteConnection};
+
 use super::*;
+use crate::config::{Config, Location};
 use crate::db::dialect::BUILDER;
 use crate::page::cursor::Way;
 use crate::posts::Column;
@@ -24,7 +28,7 @@ fn fields_id_and_title_read_only_what_they_need() {
         select.to_string(BUILDER),
         "SELECT \"id\", \"title\", \"published_at\" FROM \"posts\" WHERE \"status\" = 'published' \
          AND \"deleted_at\" IS NULL AND \"published_at\" <= 1000 \
-         ORDER BY \"published_at\" DESC, \"id\" DESC LIMIT 21"
+         ORDER BY \"published_at\" DESC, \"tie\" DESC LIMIT 21"
     );
 }
 
@@ -36,15 +40,15 @@ fn a_later_page_seeks_to_its_place() {
     assert_eq!(
         select.to_string(BUILDER),
         "SELECT \"id\", \"published_at\" FROM \"posts\" WHERE \"status\" = 'published' AND \"deleted_at\" IS NULL \
-         AND (\"published_at\", \"id\") < (900, 7) ORDER BY \"published_at\" DESC, \"id\" DESC LIMIT 6"
+         AND (\"published_at\", \"tie\") < (900, 7) ORDER BY \"published_at\" DESC, \"tie\" DESC LIMIT 6"
     );
     let before = Place { way: Way::Before, ..place };
     let (select, _) = keyset_statement(&list, 5, Some(&before), NOW);
     assert_eq!(
         select.to_string(BUILDER),
         "SELECT \"id\", \"published_at\" FROM \"posts\" WHERE \"status\" = 'published' AND \"deleted_at\" IS NULL \
-         AND \"published_at\" <= 1000 AND (\"published_at\", \"id\") > (900, 7) \
-         ORDER BY \"published_at\" ASC, \"id\" ASC LIMIT 6"
+         AND \"published_at\" <= 1000 AND (\"published_at\", \"tie\") > (900, 7) \
+         ORDER BY \"published_at\" ASC, \"tie\" ASC LIMIT 6"
     );
 }
 
@@ -64,4 +68,65 @@ fn filters_by_name_are_looked_up_in_the_same_statement() {
          AND EXISTS(SELECT 1 FROM \"post_tags\" WHERE \"post_tags\".\"post_id\" = \"posts\".\"id\" \
          AND \"post_tags\".\"tag_id\" = 3) AND \"is_featured\" = TRUE"
     );
+}
+
+/// A migrated database without posts: plans do not depend on them.
+async fn database() -> (tempfile::TempDir, SqliteConnection) {
+    let folder = tempfile::tempdir().unwrap();
+    let url = format!("sqlite:{}", folder.path().join("plans.db").display());
+    let config = Config::load(None).unwrap().with_database(&url).unwrap();
+    crate::migrate::run(&config).await.unwrap();
+    let Location::Sqlite(path) = config.database.location;
+    let connection = SqliteConnection::connect(&format!("sqlite:{}", path.display())).await.unwrap();
+    (folder, connection)
+}
+
+async fn plan(connection: &mut SqliteConnection, select: &SelectStatement) -> String {
+    let (sql, values) = select.build_sqlx(BUILDER);
+    let rows = sqlx::query_with(AssertSqlSafe(format!("EXPLAIN QUERY PLAN {sql}")), values);
+    let rows = rows.fetch_all(connection).await.unwrap();
+    rows.iter().map(|row| row.get::<String, _>("detail")).collect::<Vec<_>>().join("; ")
+}
+
+#[tokio::test]
+async fn every_page_of_every_order_begins_at_its_place_in_an_index() {
+    let (_folder, mut connection) = database().await;
+    let index = |sort| match sort {
+        Sort::PublishedAt => "posts_by_date",
+        Sort::ViewCount => "posts_by_views",
+        Sort::CreatedAt => "posts_by_creation",
+    };
+    for (_, sort) in Sort::WORDS {
+        for direction in [Direction::Ascending, Direction::Descending] {
+            for way in [None, Some(Way::After), Some(Way::Before)] {
+                let from = way.map(|way| Place { way, key: 900, id: 7 });
+                let list = list(sort, direction, &Column::ALL);
+                let (select, _) = keyset_statement(&list, 20, from.as_ref(), NOW);
+                let plan = plan(&mut connection, &select).await;
+                assert!(plan.starts_with(&format!("SEARCH posts USING INDEX {} (", index(sort))), "{plan}");
+                assert!(!plan.contains("TEMP B-TREE"), "{plan}");
+                let place = format!("({},tie)", sort.column().name());
+                assert_eq!(plan.contains(&place), from.is_some(), "{sort:?} {direction:?} {way:?}: {plan}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn counting_and_filtering_stay_in_an_index() {
+    let (_folder, mut connection) = database().await;
+    let one = |which: &str| Some(Which::Name(which.into()));
+    for (filter, index) in [
+        (Filter::default(), "posts_by_date"),
+        (Filter { category: one("towers"), ..Filter::default() }, "posts_by_category"),
+        (Filter { author: one("ada"), ..Filter::default() }, "posts_by_author"),
+        (Filter { tag: one("maps"), ..Filter::default() }, "posts_by_date"),
+    ] {
+        let count = plan(&mut connection, &count_statement(&filter, NOW)).await;
+        assert!(count.starts_with(&format!("SEARCH posts USING COVERING INDEX {index} ")), "{count}");
+        let list = List { filter, ..newest(&Column::ALL) };
+        let page = plan(&mut connection, &page_statement(&list, Offset { number: 3, size: 15 }, NOW)).await;
+        assert!(page.starts_with(&format!("SEARCH posts USING INDEX {index} ")), "{page}");
+        assert!(!page.contains("TEMP B-TREE"), "{page}");
+    }
 }
