@@ -86,7 +86,10 @@ fn a_backend_that_answers_only_500_costs_no_request_and_is_ejected() {
     let backends = trio();
     backends[0].answer(Reply::status(500));
     backends[0].answer_on("/health", Reply::ok("so it says"));
-    let edge = edge(&backends, "defaults.backend = { max_fails = 5, fail_timeout = '60s' }");
+    let edge = edge(
+        &backends,
+        "defaults = { backend = { max_fails = 5, fail_timeout = '60s' }, route.retry.budget = '100%' }",
+    );
     let report = Load::on(edge.address(), "/x").connections(1).requests(300).run();
     report.assert_all_ok();
     assert_eq!(backends[0].requests_to("/x").len(), 5, "ejected after max_fails");

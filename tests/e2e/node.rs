@@ -1,11 +1,13 @@
 //! What the keys of an app node do, each shown by its effect.
 
 use std::io::ErrorKind;
+use std::net::SocketAddr;
 use std::time::Duration;
 
+use cirque_tests::client::wait_until_ready;
 use cirque_tests::node::{self, Node};
 use cirque_tests::process::Stream;
-use cirque_tests::{Client, Connection, Load, Request, eventually, ports};
+use cirque_tests::{Client, Connection, Request, eventually, ports};
 use serde_json::Value;
 use tokio::time::Instant;
 
@@ -24,15 +26,14 @@ fn a_node_listens_where_it_is_told_and_serves_the_database_it_is_told() {
     assert!(node.get(LIST).expect_status(200).json()["meta"]["total"].as_u64() > Some(0));
     assert!(database.exists() && !node.folder().join("app.db").exists());
 
-    let builder = Node::builder();
-    let file = builder.toml("server.host = '127.0.0.2'").write();
-    let mut check = node::run(&["check".to_owned()], &file);
-    assert_eq!(
-        check.expect_exit(Duration::from_secs(20)),
-        1,
-        "there is no database yet: {:#?}",
-        check.lines()
-    );
+    let builder = Node::builder().toml("server.host = '127.0.0.2'");
+    let mut check = node::run(&["check".to_owned()], &builder.write());
+    assert_eq!(check.expect_exit(ms(20_000)), 1, "there is no database yet: {:#?}", check.lines());
+    let mut migrate = node::run(&["migrate".to_owned()], &builder.write());
+    assert_eq!(migrate.expect_exit(ms(20_000)), 0, "{:#?}", migrate.lines());
+    let _serving = node::run(&["serve".to_owned()], &builder.write());
+    wait_until_ready("the node", SocketAddr::from(([127, 0, 0, 2], builder.address().port())), ms(20_000));
+    assert!(Connection::try_open(builder.address()).is_err(), "it listens on 127.0.0.1 too");
 }
 
 // key: app.toml server.node
@@ -208,63 +209,6 @@ fn the_format_is_json_or_text() {
         let expected = if format == "json" { said.lines().count() } else { 0 };
         assert_eq!(objects.count(), expected, "{format}: {said}");
     }
-}
-
-/// A search that no index helps: it reads every post.
-const SLOW: &str = "/api/v1/posts?per_page=50&search=quixotic+zebra";
-
-/// Eight clients who all ask for the slow search, and how they fared.
-fn crowd(toml: &str) -> cirque_tests::load::Report {
-    let node = Node::builder().posts(3000).toml(toml).start();
-    Load::on(node.address(), SLOW).connections(8).requests(80).run()
-}
-
-// key: app.toml database.acquire_timeout
-#[test]
-fn a_request_waits_for_a_connection_no_longer_than_acquire_timeout() {
-    let patient = crowd("database = { max_readers = 1, acquire_timeout = '30s' }");
-    patient.assert_all_ok();
-    let hasty = crowd("database = { max_readers = 1, acquire_timeout = '10ms' }");
-    assert!(hasty.statuses.get(&503).is_some_and(|n| *n > 0), "{hasty:?}");
-}
-
-// key: app.toml database.max_readers
-#[test]
-fn no_more_connections_are_used_than_max_readers() {
-    for readers in [1.0, 3.0] {
-        let toml = format!("database.max_readers = {readers}");
-        let node = Node::builder().posts(3000).toml(&toml).start();
-        let load = Load::on(node.address(), SLOW).connections(8).requests(80).start();
-        let open = || node.metrics().value("database_connections", &[("pool", "read")]);
-        eventually("all are open", ms(20_000), open, |open| *open == readers);
-        load.stop().assert_all_ok();
-        assert_eq!(open(), readers);
-    }
-}
-
-// key: app.toml server.max_execution_time
-#[test]
-fn a_request_that_takes_longer_than_max_execution_time_is_503() {
-    let report = crowd("server.max_execution_time = '10ms'\ndatabase.max_readers = 1");
-    assert!(report.statuses.get(&503).is_some_and(|n| *n > 0), "{report:?}");
-    crowd("server.max_execution_time = '30s'").assert_all_ok();
-}
-
-// key: app.toml health.timeout
-#[test]
-fn a_database_that_does_not_answer_in_time_is_unhealthy() {
-    let toml = "health.timeout = '10ms'\ndatabase = { max_readers = 1, acquire_timeout = '30s' }";
-    let node = Node::builder().posts(3000).toml(toml).start();
-    node.get("/api/health").expect_status(200);
-    let load = Load::on(node.address(), SLOW).connections(8).start();
-    load.wait_for(4);
-    let status = || node.get("/api/health").status;
-    eventually("it is unhealthy while the only connection is busy", ms(20_000), status, |status| {
-        *status == 503
-    });
-    assert!(node.get("/livez").elapsed < ms(1000));
-    load.stop().assert_all_ok();
-    eventually("it is healthy again", ms(20_000), status, |status| *status == 200);
 }
 
 #[test]

@@ -51,8 +51,7 @@ fn a_head_request_is_answered_without_a_body() {
 
 #[test]
 fn chunked_bodies_pass_in_both_directions() {
-    let backend = Backend::start();
-    backend.script(|request| Reply::ok(request.body.clone()).chunked().drip(3, Duration::from_millis(1)));
+    let backend = Backend::answering(Reply::echo().chunked().drip(3, Duration::from_millis(1)));
     let edge = Edge::before(&[&backend]);
     let mut connection = Connection::open(edge.address());
     connection.write("POST /c HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n").unwrap();

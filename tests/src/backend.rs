@@ -128,7 +128,7 @@ impl Backend {
         lock(&self.shared.by_path).insert(path.to_owned(), reply);
     }
 
-    /// From now on the closure decides, request by request.
+    /// From now on the closure decides, request by request, as soon as the head is there: it sees no body.
     pub fn script(&self, script: impl Fn(&Received) -> Reply + Send + Sync + 'static) {
         *lock(&self.shared.script) = Arc::new(script);
     }

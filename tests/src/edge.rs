@@ -1,7 +1,7 @@
 //! Decides how an edge is configured for a test, started, and asked what it did.
 
 use std::fs;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -86,6 +86,7 @@ impl Builder {
     pub fn start(self) -> Edge {
         let edge = self.launch();
         edge.wait_until_ready();
+        edge.wait_until_listening();
         edge
     }
 
@@ -155,6 +156,14 @@ impl Edge {
     #[track_caller]
     pub fn wait_until_ready(&self) {
         wait_until_ready("the edge", self.admin, START);
+    }
+
+    /// Waits until the listener accepts connections.
+    #[track_caller]
+    pub fn wait_until_listening(&self) {
+        let connect = || TcpStream::connect_timeout(&self.address, Duration::from_secs(1)).map(drop);
+        eventually("the edge accepts connections", START, connect, Result::is_ok)
+            .expect("accepted only when it does");
     }
 
     #[track_caller]

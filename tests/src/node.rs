@@ -40,6 +40,10 @@ impl Builder {
         self
     }
 
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     pub fn folder(&self) -> &Path {
         self.folder.path()
     }

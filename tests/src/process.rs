@@ -25,7 +25,7 @@ const MAX_LINES: usize = 200_000;
 /// Longer lines are cut here.
 const MAX_LINE_BYTES: u64 = 64 * 1024;
 /// How many lines are printed when a test fails.
-const LAST_WORDS: usize = 60;
+const LAST_WORDS: usize = 30;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stream {

@@ -40,6 +40,7 @@ pub struct Reply {
     pub(super) end: End,
     pub(super) is_early: bool,
     pub(super) is_last: bool,
+    pub(super) is_echo: bool,
 }
 
 impl Reply {
@@ -54,6 +55,7 @@ impl Reply {
             end: End::Complete,
             is_early: false,
             is_last: false,
+            is_echo: false,
         }
     }
 
@@ -74,6 +76,11 @@ impl Reply {
     /// Reads the request and closes without an answer.
     pub fn close() -> Reply {
         Reply { end: End::Close, ..Reply::ok("") }
+    }
+
+    /// Answers with the body of the request.
+    pub fn echo() -> Reply {
+        Reply { is_echo: true, ..Reply::ok("") }
     }
 
     #[must_use]

@@ -28,10 +28,13 @@ pub(super) fn connection(stream: &TcpStream, id: u64, shared: &Shared) -> io::Re
     while let Some(head) = http::read_head(&mut reader)? {
         let mut received = received(id, &head);
         let place = record(shared, &received);
-        let reply = choose(shared, &received);
+        let mut reply = choose(shared, &received);
         if !reply.is_early {
             read_body(&mut reader, &head, &mut received, stream)?;
             update(shared, place, &received);
+        }
+        if reply.is_echo {
+            reply.body.clone_from(&received.body);
         }
         let closing = head.header_has("connection", "close");
         match answer(stream, shared, &received, &reply, closing)? {
