@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
+use cirque_shared::metrics::Gauge;
 use cirque_shared::shutdown::{Drained, InFlight};
 use hyper::Request;
 use hyper::body::Incoming;
@@ -156,12 +157,10 @@ impl Connections {
         app: Router,
         http: Arc<http1::Builder>,
     ) -> impl Future<Output = ()> {
-        let guard = self.open.enter();
-        self.metrics.open.inc();
+        let guards = (self.open.enter(), Counted::new(self.metrics.open.clone()));
         async move {
             self.answer(stream, peer, app, &http).await;
-            self.metrics.open.dec();
-            drop(guard);
+            drop(guards);
         }
     }
 
@@ -181,6 +180,22 @@ impl Connections {
             _ = connection => {}
             () = self.cut.cancelled() => {}
         }
+    }
+}
+
+/// One connection in the gauge, until it is dropped.
+struct Counted(Gauge);
+
+impl Counted {
+    fn new(gauge: Gauge) -> Self {
+        gauge.inc();
+        Self(gauge)
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.dec();
     }
 }
 

@@ -1,5 +1,7 @@
 //! Decides whether a node is alive, ready and healthy: three questions with three answers.
 
+use std::sync::atomic::Ordering;
+
 use axum::extract::State;
 use axum::response::Response;
 use http::StatusCode;
@@ -43,17 +45,14 @@ struct Word {
 
 /// `GET /api/health`: asks the database. 503 only when it does not answer in time.
 pub async fn health(State(state): State<AppState>) -> Response {
-    let database = match tokio::time::timeout(state.health_timeout, settings::probe(&state.db)).await {
-        Ok(Ok(())) => Part::Ok,
-        Ok(Err(error)) => {
-            tracing::warn!(error.chain = %cirque_shared::report::chain(&error), "database failed its health check");
-            Part::Error
-        }
-        Err(_) => {
-            tracing::warn!("database did not answer its health check in time");
-            Part::Error
-        }
+    let probed = tokio::time::timeout(state.health_timeout, settings::probe(&state.db)).await;
+    let trouble = match probed {
+        Ok(Ok(())) => None,
+        Ok(Err(error)) => Some(cirque_shared::report::chain(&error)),
+        Err(_) => Some("no answer in time".to_owned()),
     };
+    note(&state, trouble.as_deref());
+    let database = if trouble.is_none() { Part::Ok } else { Part::Error };
     let is_healthy = database == Part::Ok;
     let report = Report {
         status: if is_healthy { "healthy" } else { "unhealthy" },
@@ -63,6 +62,16 @@ pub async fn health(State(state): State<AppState>) -> Response {
     };
     let status = if is_healthy { StatusCode::OK } else { NOT_SERVING };
     answer::with_status(status, &report, answer::JSON)
+}
+
+/// Logs when the database goes and when it comes back, not every check between.
+fn note(state: &AppState, trouble: Option<&str>) {
+    let was_up = state.database_was_up.swap(trouble.is_none(), Ordering::AcqRel);
+    match trouble {
+        Some(trouble) if was_up => tracing::error!(error.chain = trouble, "database is down"),
+        None if !was_up => tracing::info!("database is up again"),
+        Some(_) | None => {}
+    }
 }
 
 /// `GET /livez`: the process runs. Says nothing of what it depends on.

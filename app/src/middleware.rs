@@ -27,7 +27,7 @@ const X_SERVED_BY: HeaderName = HeaderName::from_static("x-served-by");
 /// The one layer around all routes, the unknown ones included.
 pub async fn around(State(state): State<AppState>, mut request: Request, next: Next) -> Response {
     let id = RequestId::of(request.headers());
-    let seen = observe::Seen::of(&request, &state.metrics);
+    let seen = observe::Seen::of(&request, &id, &state);
     request.extensions_mut().insert(id.clone());
     let accept = accepted(request.headers());
     let outcome = match bounds::body(request, state.max_body_size) {
@@ -42,7 +42,7 @@ pub async fn around(State(state): State<AppState>, mut request: Request, next: N
     if state.lifecycle.is_draining() {
         headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
-    seen.finish(&state.metrics, &response, &id, error.as_ref());
+    seen.finish(&response, error.as_ref());
     response
 }
 

@@ -2,6 +2,7 @@
 
 use std::ops::Deref;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use cirque_shared::metrics::Registry;
@@ -37,6 +38,8 @@ pub struct Inner {
     pub max_execution_time: Duration,
     /// Largest body in bytes.
     pub max_body_size: u64,
+    /// Whether the last health check found the database; written by `health` only.
+    pub database_was_up: AtomicBool,
     /// Time for the database to answer a health check.
     pub health_timeout: Duration,
 }
@@ -85,6 +88,7 @@ impl AppState {
             lifecycle: Lifecycle::default(),
             max_execution_time: config.server.max_execution_time,
             max_body_size: config.server.max_body_size,
+            database_was_up: AtomicBool::new(true),
             health_timeout: config.health.timeout,
         })))
     }

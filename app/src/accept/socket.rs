@@ -91,6 +91,10 @@ impl Socket {
     fn written<T>(&mut self, outcome: Poll<io::Result<T>>, context: &mut Context<'_>) -> Poll<io::Result<T>> {
         if outcome.is_ready() {
             self.write.disarm();
+            // A connection that takes its answer, however slowly, is not idle.
+            if self.read.armed_for == Some(IDLE) {
+                self.read.disarm();
+            }
             return outcome;
         }
         if self.write.is_over(REQUEST, self.limits.write, context) {

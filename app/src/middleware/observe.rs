@@ -1,4 +1,4 @@
-//! Decides what is remembered of a request: one log line, one count, one duration.
+//! Decides what is remembered of a request: one log line, one count, one duration, however it ends.
 
 use axum::extract::{MatchedPath, Request};
 use axum::response::Response;
@@ -8,61 +8,99 @@ use hyper::body::Body as _;
 use tokio::time::Instant;
 
 use super::{Peer, RequestId};
-use crate::error::ApiError;
-use crate::metrics::Metrics;
+use crate::error::{ApiError, Code};
+use crate::state::AppState;
+
+/// What stands for a status where there was no answer; see `RouteMetrics::finished`.
+const CLIENT_LEFT: u16 = 0;
 
 /// The longest path that is logged, in characters.
 const SHOWN: usize = 256;
 
-/// A request in flight.
+/// A request in flight. Dropping it without an outcome means that the client left first.
 #[derive(Debug)]
 pub(super) struct Seen {
+    state: AppState,
     started: Instant,
+    id: RequestId,
     method: Method,
     route: Option<MatchedPath>,
     path: String,
     client: Option<std::net::IpAddr>,
+    is_answered: bool,
     _in_flight: InFlight,
 }
 
+/// One event with all that is known of a request, at a level that the macro must know beforehand.
+macro_rules! access {
+    ($level:ident, $seen:expr, $outcome:expr, $message:literal) => {
+        tracing::$level!(
+            request.id = $seen.id.as_str(),
+            http.request.method = $seen.method.as_str(),
+            url.path = $seen.path,
+            http.route = $seen.template(),
+            http.response.status_code = $outcome.status,
+            error.kind = $outcome.error.map(|error| error.code().word()),
+            error.chain = $outcome.error.and_then(ApiError::chain),
+            client.address = $seen.client.map(tracing::field::display),
+            duration_ms = $seen.started.elapsed().as_secs_f64() * 1000.0,
+            bytes_out = $outcome.bytes,
+            $message
+        )
+    };
+}
+
+/// How a request ended.
+#[derive(Clone, Copy, Debug, Default)]
+struct Outcome<'a> {
+    status: Option<u16>,
+    error: Option<&'a ApiError>,
+    bytes: Option<u64>,
+}
+
 impl Seen {
-    pub(super) fn of(request: &Request, metrics: &Metrics) -> Self {
+    pub(super) fn of(request: &Request, id: &RequestId, state: &AppState) -> Self {
         Self {
             started: Instant::now(),
+            id: id.clone(),
             method: request.method().clone(),
             route: request.extensions().get::<MatchedPath>().cloned(),
             path: request.uri().path().chars().take(SHOWN).collect(),
             client: request.extensions().get::<Peer>().map(|peer| peer.0.ip()),
-            _in_flight: metrics.http.enter(),
+            is_answered: false,
+            _in_flight: state.metrics.http.enter(),
+            state: state.clone(),
         }
     }
 
-    /// Counts and logs the outcome.
-    pub(super) fn finish(
-        self,
-        metrics: &Metrics,
-        response: &Response,
-        id: &RequestId,
-        error: Option<&ApiError>,
-    ) {
-        let duration = self.started.elapsed();
+    /// Counts and logs the answer.
+    pub(super) fn finish(mut self, response: &Response, error: Option<&ApiError>) {
+        self.is_answered = true;
         let status = response.status().as_u16();
-        let route = self.route.as_ref().map_or(NO_ROUTE, MatchedPath::as_str);
-        metrics.route(route).finished(self.method.as_str(), status, duration);
-        if let Some(chain) = error.and_then(ApiError::chain) {
-            tracing::error!(request.id = id.as_str(), error.chain = chain, "request failed");
+        self.count(status);
+        let outcome = Outcome { status: Some(status), error, bytes: response.body().size_hint().exact() };
+        if error.is_some_and(|error| error.code() == Code::Internal) {
+            access!(error, self, outcome, "request failed");
+        } else {
+            access!(info, self, outcome, "request answered");
         }
-        tracing::info!(
-            request.id = id.as_str(),
-            http.request.method = self.method.as_str(),
-            url.path = self.path,
-            http.route = route,
-            http.response.status_code = status,
-            error.kind = error.map(|error| error.code().word()),
-            client.address = self.client.map(tracing::field::display),
-            duration_ms = duration.as_secs_f64() * 1000.0,
-            bytes_out = response.body().size_hint().exact(),
-            "request answered"
-        );
+    }
+
+    fn count(&self, status: u16) {
+        let route = self.state.metrics.route(self.template());
+        route.finished(self.method.as_str(), status, self.started.elapsed());
+    }
+
+    fn template(&self) -> &str {
+        self.route.as_ref().map_or(NO_ROUTE, MatchedPath::as_str)
+    }
+}
+
+impl Drop for Seen {
+    fn drop(&mut self) {
+        if !self.is_answered {
+            self.count(CLIENT_LEFT);
+            access!(info, self, Outcome::default(), "client left before its answer");
+        }
     }
 }

@@ -148,6 +148,61 @@ async fn a_client_that_does_not_take_its_answer_is_cut_off() {
     timeout(PATIENCE, cut).await.expect("the node gives up");
 }
 
+#[tokio::test]
+async fn a_client_that_takes_its_answer_slowly_is_not_idle() {
+    const LETTERS: usize = 24_000_000;
+    let mut data = Data::seeded(5).await;
+    data.add_a_post_of(LETTERS).await;
+    data.config.server.keep_alive_timeout = Duration::from_secs(1);
+    let node = Running::start(data).await;
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(64 << 10).unwrap();
+    let mut stream = socket.connect(node.address).await.unwrap();
+    let request = "GET /api/v2/posts/heavy?fields=content HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let started = Instant::now();
+    let mut pace = tokio::time::interval(Duration::from_millis(100));
+    let mut buffer = vec![0; 800_000];
+    let mut taken = 0;
+    loop {
+        pace.tick().await;
+        // About 0.8 MB every 0.1 s.
+        let mut filled = 0;
+        while filled < buffer.len() {
+            let read = timeout(PATIENCE, stream.read(&mut buffer[filled..])).await.unwrap().unwrap();
+            if read == 0 {
+                assert!(taken + filled > LETTERS, "cut after {} bytes", taken + filled);
+                assert!(started.elapsed() > Duration::from_secs(2), "too quick to show anything");
+                return;
+            }
+            filled += read;
+        }
+        taken += filled;
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_before_its_answer_is_counted() {
+    let data = Data::seeded(20).await;
+    data.add_a_heavy_post().await;
+    let node = Running::start(data).await;
+    let mut stream = node.connect().await;
+    let request = format!("GET {} HTTP/1.1\r\nhost: x\r\n\r\n", Data::slow_search());
+    stream.write_all(request.as_bytes()).await.unwrap();
+    while node.state.metrics.http.in_flight.get() == 0 {
+        tokio::task::yield_now().await;
+    }
+    drop(stream);
+    let line = r#"http_requests_total{code="other",method="GET",route="/api/v1/posts"} 1"#;
+    let counted = async {
+        while !node.state.metrics.text().contains(line) {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(PATIENCE, counted).await.expect("it is counted");
+    assert_eq!(node.state.metrics.http.in_flight.get(), 0);
+}
+
 // key: server.max_head_size
 #[tokio::test]
 async fn a_head_that_is_too_large_is_refused() {

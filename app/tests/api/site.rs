@@ -62,10 +62,16 @@ impl Data {
 
     /// Adds a post whose text takes long to search for [`Data::slow_search`], and long to take over a wire.
     pub(crate) async fn add_a_heavy_post(&self) {
-        self.change(
-            "UPDATE posts SET content = replace(hex(zeroblob(4000000)), '0', 'a'), title = 'Heavy', slug = 'heavy' \
+        self.add_a_post_of(8_000_000).await;
+    }
+
+    /// Adds the post `heavy`, whose text has this many letters.
+    pub(crate) async fn add_a_post_of(&self, letters: usize) {
+        self.change(&format!(
+            "UPDATE posts SET content = replace(hex(zeroblob({})), '0', 'a'), title = 'Heavy', slug = 'heavy' \
              WHERE id = (SELECT max(id) FROM posts WHERE status = 'published' AND deleted_at IS NULL)",
-        )
+            letters / 2
+        ))
         .await;
     }
 
