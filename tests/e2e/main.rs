@@ -8,6 +8,7 @@ mod limits;
 mod node;
 mod observability;
 mod pagination;
+mod protocol;
 mod proxying;
 mod retries;
 mod routing;

@@ -93,6 +93,8 @@ fn a_backend_that_takes_no_byte_is_given_up_after_send_timeout() {
         let backend = Backend::start();
         backend.answer_on("/deaf", Reply::deaf());
         let edge = Edge::builder().backend(&backend).toml("defaults.route.client_max_body_size = '0'");
+        // After a write that failed the edge waits for an early answer, for read_timeout at the longest.
+        let edge = edge.toml("upstreams.app.read_timeout = '700ms'");
         let edge = edge.toml(&format!("{place}.send_timeout = '400ms'")).start();
         let mut connection = Connection::open(edge.address());
         connection.set_timeout(ms(15_000));
@@ -108,6 +110,20 @@ fn a_backend_that_takes_no_byte_is_given_up_after_send_timeout() {
         assert_eq!(logged_status(&edge, "/deaf"), 504);
         nothing_in_flight(&edge);
     }
+}
+
+#[test]
+fn an_upload_may_take_longer_than_read_timeout() {
+    let backend = Backend::answering(Reply::echo());
+    let edge = Edge::builder().backend(&backend).toml("upstreams.app.read_timeout = '400ms'").start();
+    let mut connection = Connection::open(edge.address());
+    connection.write("PUT /upload HTTP/1.1\r\nHost: a\r\nContent-Length: 12\r\n\r\n").unwrap();
+    for _ in 0..12 {
+        assert_eq!(connection.read_until_close(ms(100)), None, "cut while the client was still sending");
+        connection.write("x").unwrap();
+    }
+    connection.set_timeout(ms(10_000));
+    assert_eq!(connection.read_response("PUT").unwrap().expect_status(200).text(), "xxxxxxxxxxxx");
 }
 
 /// Sends one byte of an endless head after another until the edge has had enough.

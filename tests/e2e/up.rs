@@ -85,6 +85,17 @@ fn sigterm_stops_everything_within_two_seconds_when_idle() {
 }
 
 #[test]
+fn nothing_outlives_it_even_when_it_is_killed() {
+    let mut cluster = Cluster::start();
+    let children = cluster.process.descendants();
+    assert!(children.len() >= 4, "an edge and three nodes: {children:?}");
+    cluster.process.kill();
+    assert!(cluster.process.wait_exit(SOON).is_some());
+    let alive = || children.iter().filter(|pid| is_alive(**pid)).copied().collect::<Vec<u32>>();
+    eventually("its children end too", Duration::from_secs(10), alive, Vec::is_empty);
+}
+
+#[test]
 fn requests_in_flight_are_finished_before_it_stops() {
     let mut cluster = Cluster::start();
     let mut busy: Vec<Connection> = (0..8).map(|_| Connection::open(cluster.address())).collect();

@@ -20,7 +20,7 @@ const PROXY: Layers = Layers {
     rows: &[
         &["server"],
         &["admin", "listener"],
-        &["phases"],
+        &["phases", "http1"],
         &["exchange", "headers"],
         &["edge"],
         &["upstream"],
@@ -30,7 +30,8 @@ const PROXY: Layers = Layers {
         &["route"],
         &["config"],
     ],
-    knots: &[],
+    // The patterns of hosts and paths are parsed with the file and matched by the table.
+    knots: &[("config", "route"), ("phases", "listener")],
 };
 
 const APP: Layers = Layers {

@@ -17,6 +17,8 @@ pub(super) enum End {
     Silence,
     /// No byte of an answer is sent; the connection is closed.
     Close,
+    /// The body of the reply alone is sent, and the connection closed.
+    Garbage,
     /// Not even the body of the request is read; the connection stays open.
     Deaf,
 }
@@ -76,6 +78,11 @@ impl Reply {
     /// Reads the request and closes without an answer.
     pub fn close() -> Reply {
         Reply { end: End::Close, ..Reply::ok("") }
+    }
+
+    /// Sends these bytes instead of an answer and closes.
+    pub fn garbage(bytes: impl Into<Vec<u8>>) -> Reply {
+        Reply { end: End::Garbage, ..Reply::ok(bytes) }
     }
 
     /// Answers with the body of the request.

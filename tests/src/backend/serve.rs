@@ -111,9 +111,14 @@ fn answer(
     if shared.stopped.wait(reply.delay) {
         return Ok(Next::Close);
     }
+    let mut writer = stream;
     match reply.end {
         End::Close => return Ok(Next::Close),
         End::Silence => return hold_open(stream),
+        End::Garbage => {
+            writer.write_all(&reply.body)?;
+            return Ok(Next::Close);
+        }
         End::Deaf => {
             shared.stopped.wait(DEAF_AT_MOST);
             return Ok(Next::Close);
@@ -121,20 +126,19 @@ fn answer(
         End::Complete | End::CutAfter(_) | End::StallAfter(_) => {}
     }
     let last = closing || reply.is_last || reply.framing == Framing::UntilClose;
-    let mut writer = stream;
     writer.write_all(&head_bytes(shared, reply, last))?;
     if received.method == "HEAD" {
         return Ok(if last { Next::Close } else { Next::KeepAlive });
     }
     let sent = match reply.end {
         End::CutAfter(bytes) | End::StallAfter(bytes) => bytes.min(reply.body.len()),
-        End::Complete | End::Silence | End::Close | End::Deaf => reply.body.len(),
+        End::Complete | End::Silence | End::Close | End::Deaf | End::Garbage => reply.body.len(),
     };
     write_body(stream, shared, reply, &reply.body[..sent])?;
     match reply.end {
         End::CutAfter(_) => return Ok(Next::Close),
         End::StallAfter(_) => return hold_open(stream),
-        End::Complete | End::Silence | End::Close | End::Deaf => {}
+        End::Complete | End::Silence | End::Close | End::Deaf | End::Garbage => {}
     }
     if reply.framing == Framing::Chunked {
         writer.write_all(b"0\r\n\r\n")?;
