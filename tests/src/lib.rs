@@ -1,6 +1,6 @@
 //! Starts the real `cirque` binary, breaks what it talks to, and observes what clients, metrics and logs say.
 //!
-//! In reading order: [`eventually`] waits, [`process`] owns a child, [`ports`] hands out addresses,
+//! In reading order: [`eventually()`] waits, [`process`] owns a child, [`ports`] hands out addresses,
 //! [`client`] and [`load`] are the outside world, [`backend`] and [`chaos`] are what goes wrong behind the edge,
 //! [`scrape`] reads metrics, [`edge`], [`node`] and [`cluster`] put a whole system together.
 //! Everything here blocks: a test is a plain function that reads from top to bottom.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Lets time pass. For pacing and polling inside the harness only: a test waits with [`crate::eventually`].
+/// Lets time pass. For pacing and polling inside the harness only: a test waits with [`crate::eventually()`].
 #[expect(clippy::disallowed_methods, reason = "harness threads are plain threads; nothing else runs on them")]
 pub fn pause(duration: Duration) {
     std::thread::sleep(duration);
