@@ -226,13 +226,20 @@ impl Report {
         sorted.get(place).copied().unwrap_or_default()
     }
 
-    /// Fails the test unless every request was answered with 200, and there was at least one.
+    /// Fails the test unless there was at least one request and every one was answered with 200.
     #[track_caller]
     pub fn assert_all_ok(&self) {
+        assert!(self.total() > 0, "no request was answered");
+        self.assert_none_failed();
+    }
+
+    /// Fails the test when a request was not answered with 200.
+    #[track_caller]
+    pub fn assert_none_failed(&self) {
         let ok = self.statuses.get(&200).copied().unwrap_or(0);
         let (total, slowest) = (self.total(), self.percentile(100));
         assert!(
-            total > 0 && ok == total,
+            ok == total,
             "{} of {total} requests failed (statuses {:?}, without answer {}, slowest {slowest:?}):\n{}",
             total - ok,
             self.statuses,
