@@ -49,7 +49,7 @@ install_without_starting() {
         as_root chmod 755 "${policy}"
         ours=yes
     fi
-    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" || status=$?
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq -o Dpkg::Use-Pty=0 --no-install-recommends "$@" || status=$?
     if [ "${ours}" = yes ]; then
         as_root rm -f "${policy}"
     fi
