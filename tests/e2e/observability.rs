@@ -102,7 +102,7 @@ fn each_attempt_is_counted_once() {
     let answered = metrics.value("proxy_upstream_requests_total", &[("code", "503")]);
     let sent: usize = backends.iter().map(|backend| backend.requests_to("/x").len()).sum();
     assert_eq!((answered, sent), (3.0, 3), "{:#?}", metrics.lines("proxy_upstream_requests_total"));
-    assert_eq!(metrics.value("http_requests_total", &[("code", "503")]), 1.0);
+    edge.wait_for_metric("http_requests_total", &[("code", "503")], 1.0);
 }
 
 #[test]

@@ -20,7 +20,7 @@ fn method_target_headers_and_body_arrive_as_they_were_sent() {
     assert_eq!(seen.target, "/a%20b/c?d=e&f=%2F");
     assert_eq!(seen.header("x-custom"), Some("kept"));
     assert_eq!(seen.body, b"the body");
-    assert_eq!(edge.metrics().value("http_requests_total", &[("method", "PUT"), ("code", "200")]), 1.0);
+    edge.wait_for_metric("http_requests_total", &[("method", "PUT"), ("code", "200")], 1.0);
     assert_eq!(logged_status(&edge, "/a%20b/c"), 200);
     assert_eq!(logged_backends(&edge, "/a%20b/c"), ["one"]);
 }
@@ -37,7 +37,7 @@ fn status_headers_and_body_of_the_answer_are_passed_on() {
     assert_eq!((response.header("x-kept"), response.header("set-cookie")), (Some("yes"), Some("a=b")));
     let response = edge.get("/none");
     assert!(response.expect_status(204).body.is_empty());
-    assert_eq!(edge.metrics().value("http_requests_total", &[("code", "418")]), 1.0);
+    edge.wait_for_metric("http_requests_total", &[("code", "418")], 1.0);
 }
 
 #[test]

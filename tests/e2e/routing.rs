@@ -80,9 +80,8 @@ fn a_request_without_a_route_is_404_and_counted_as_such() {
     expect_not_found(&edge, "known.example", "/out");
     expect_not_found(&edge, "unknown.example", "/in/y");
 
-    let metrics = edge.metrics();
-    assert_eq!(metrics.value("http_requests_total", &[("route", "named-route"), ("code", "200")]), 1.0);
-    assert_eq!(metrics.value("http_requests_total", &[("route", "none"), ("code", "404")]), 2.0);
+    edge.wait_for_metric("http_requests_total", &[("route", "named-route"), ("code", "200")], 1.0);
+    edge.wait_for_metric("http_requests_total", &[("route", "none"), ("code", "404")], 2.0);
     assert_eq!(edge.logged("/in/x")["route"], "named-route");
     assert_eq!(logged_status(&edge, "/out"), 404);
     assert!(backend.requests_to("/out").is_empty());

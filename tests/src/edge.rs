@@ -171,7 +171,8 @@ impl Edge {
         Scrape::fetch(self.admin, "/metrics")
     }
 
-    /// Waits until a metric has this value; says what it was when it has not.
+    /// Waits until a metric has this value; says what it was when it has not. A request is counted when its answer
+    /// is out: its client may be quicker to ask for metrics.
     #[track_caller]
     pub fn wait_for_metric(&self, name: &str, labels: &[(&str, &str)], value: f64) {
         let what = format!("{name}{labels:?} is {value}");

@@ -50,7 +50,7 @@ impl Scrape {
 
     /// The sum of the samples of this name that carry all these labels; 0 when there is none.
     pub fn value(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
-        self.matching(name, labels).map(|sample| sample.value).sum()
+        self.matching(name, labels).fold(0.0, |sum, sample| sum + sample.value)
     }
 
     pub fn has(&self, name: &str, labels: &[(&str, &str)]) -> bool {
