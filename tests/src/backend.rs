@@ -76,7 +76,7 @@ pub struct Backend {
 }
 
 struct Acceptor {
-    closing: Arc<Gate>,
+    listener: Arc<TcpListener>,
     thread: JoinHandle<()>,
 }
 
@@ -136,9 +136,8 @@ impl Backend {
     /// Closes the listening socket and every connection: connecting is refused from now on.
     pub fn refuse(&self) {
         if let Some(acceptor) = lock(&self.acceptor).take() {
-            acceptor.closing.raise();
-            // The accepting thread is blocked in accept; one connection wakes it.
-            let _ = TcpStream::connect_timeout(&self.address, Duration::from_secs(5));
+            // Closing would not do: a process that another thread is just starting holds a copy for a moment.
+            let _ = rustix::net::shutdown(&acceptor.listener, rustix::net::Shutdown::Both);
             acceptor.thread.join().expect("the accepting thread does not panic");
         }
         self.cut_connections();
@@ -157,13 +156,13 @@ impl Backend {
             Result::is_ok,
         )
         .expect("accepted only when bound");
-        let closing = Arc::new(Gate::default());
+        let listener = Arc::new(listener);
         let thread = {
-            let (shared, closing, threads) =
-                (Arc::clone(&self.shared), Arc::clone(&closing), Arc::clone(&self.threads));
-            std::thread::spawn(move || accept_all(&listener, &shared, &closing, &threads))
+            let (listener, shared) = (Arc::clone(&listener), Arc::clone(&self.shared));
+            let threads = Arc::clone(&self.threads);
+            std::thread::spawn(move || accept_all(&listener, &shared, &threads))
         };
-        *acceptor = Some(Acceptor { closing, thread });
+        *acceptor = Some(Acceptor { listener, thread });
     }
 
     /// Closes every open connection and keeps listening.
@@ -220,18 +219,9 @@ impl fmt::Debug for Backend {
     }
 }
 
-fn accept_all(
-    listener: &TcpListener,
-    shared: &Arc<Shared>,
-    closing: &Gate,
-    threads: &Mutex<Vec<JoinHandle<()>>>,
-) {
-    loop {
-        let accepted = listener.accept();
-        if closing.is_raised() {
-            return;
-        }
-        let Ok((stream, _)) = accepted else { continue };
+/// Accepts until the listener is shut down.
+fn accept_all(listener: &TcpListener, shared: &Arc<Shared>, threads: &Mutex<Vec<JoinHandle<()>>>) {
+    while let Ok((stream, _)) = listener.accept() {
         if let Ok(thread) = start_connection(stream, shared) {
             let mut threads = lock(threads);
             threads.retain(|thread| !thread.is_finished());
