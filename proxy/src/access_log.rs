@@ -33,6 +33,9 @@ pub(crate) struct Line<'a> {
     /// Why the edge answered by itself, if it did.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) reason: Option<&'static str>,
+    /// Which rule of the protocol the request broke.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) rule: Option<&'static str>,
     pub(crate) route: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) upstream: Option<&'a str>,
@@ -169,6 +172,7 @@ mod tests {
             path: "/\"quoted\"\n",
             status: 200,
             reason: None,
+            rule: None,
             route: "api",
             upstream: Some("app"),
             backend: Some("app-1"),

@@ -13,7 +13,7 @@ use cirque_shared::config::Invalid;
 use cirque_shared::telemetry::{Format, Level};
 
 use crate::route::{HostPattern, PathPattern};
-use policy::{Balance, Client, Outlier, Probe, Retry, Timeouts};
+use policy::{Balance, Client, Http1, Outlier, Probe, Retry, Timeouts};
 
 /// The compiled-in defaults and the reference of every key.
 pub const REFERENCE: &str = include_str!("../../conf/proxy.toml");
@@ -27,6 +27,8 @@ pub struct Config {
     pub admin: SocketAddr,
     /// The longest a stop may take.
     pub grace_period: Duration,
+    /// Which path carries HTTP/1.x.
+    pub http1: Http1,
     /// The least important log line that is written.
     pub log_level: Level,
     /// How a log line looks.

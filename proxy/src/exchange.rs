@@ -60,6 +60,7 @@ pub(crate) struct Exchange {
     refusal: Option<Refusal>,
     last_failure: Option<Failure>,
     gave_up: Option<GiveUp>,
+    rule: Option<&'static str>,
     pub(crate) bytes_in: u64,
     pub(crate) bytes_out: u64,
     _in_flight: InFlight,
@@ -91,6 +92,7 @@ impl Exchange {
             refusal: None,
             last_failure: None,
             gave_up: None,
+            rule: None,
             bytes_in: 0,
             bytes_out: 0,
             _in_flight: edge.metrics.http.enter(),
@@ -102,10 +104,9 @@ impl Exchange {
         &self.head
     }
 
-    /// Finds the route.
-    pub(crate) fn find_route(&mut self) -> Result<Arc<Route>, Refusal> {
-        let route =
-            self.edge.routes.find(&self.head.host, &self.head.path).cloned().ok_or(Refusal::NoRoute)?;
+    /// Finds the route of this Host header and path.
+    pub(crate) fn find_route(&mut self, host: &str, path: &str) -> Result<Arc<Route>, Refusal> {
+        let route = self.edge.routes.find(host, path).cloned().ok_or(Refusal::NoRoute)?;
         route.budget.deposit();
         self.route = Some(Arc::clone(&route));
         Ok(route)
@@ -120,6 +121,16 @@ impl Exchange {
     pub(crate) fn remaining(&self) -> Duration {
         let total = self.route.as_ref().map_or(Duration::ZERO, |route| route.config.timeout);
         total.saturating_sub(self.started.elapsed())
+    }
+
+    /// When the answer must have begun.
+    pub(crate) fn deadline(&self) -> Instant {
+        self.started + self.route.as_ref().map_or(Duration::ZERO, |route| route.config.timeout)
+    }
+
+    /// Notes which rule of the protocol the request broke.
+    pub(crate) fn broke(&mut self, rule: Option<&'static str>) {
+        self.rule = rule;
     }
 
     /// Begins an attempt: the backend to ask, and its address.
@@ -247,6 +258,7 @@ impl Exchange {
             path: &self.head.path,
             status,
             reason: self.refusal.map(Refusal::reason),
+            rule: self.rule,
             route: route.map_or(NO_ROUTE, |route| &route.config.name),
             upstream: route.map(|route| route.config.upstream.as_str()),
             backend: self.answered_by.and_then(|index| Some(backends?.get(index)?.config.id.as_str())),

@@ -1,12 +1,13 @@
 //! The edge, in the order in which a request meets it.
 //!
 //! Decisions ([`route`], [`balance`], [`retry`], [`upstream::availability`], [`headers`]) take values and return
-//! values and know nothing of Pingora; [`exchange`] strings them together for one request, and the data path
-//! ([`phases`]) carries bytes and asks.
+//! values and know nothing of Pingora; [`exchange`] strings them together for one request, and the data paths
+//! ([`http1`], ours, and [`phases`], pingora's) carry bytes and ask.
 
 pub mod config;
 pub mod server;
 
+mod http1;
 mod listener;
 mod phases;
 

@@ -106,7 +106,9 @@ impl ProxyHttp for Phases {
     }
 
     async fn request_filter(&self, session: &mut Session, ctx: &mut Ctx) -> Result<bool> {
-        match ctx.exchange()?.find_route() {
+        let exchange = ctx.exchange()?;
+        let (host, path) = (exchange.head().host.clone(), exchange.head().path.clone());
+        match exchange.find_route(&host, &path) {
             Ok(route) if is_too_large(session, route.config.max_body) => ctx.refuse(Refusal::BodyTooLarge),
             Ok(_) => Ok(false),
             Err(refusal) => ctx.refuse(refusal),

@@ -7,8 +7,12 @@
 //! | method not allowed | 405 | the client's |
 //! | head too slow, body too slow | 408 | the client's |
 //! | body too large | 413 | the client's |
+//! | target too long | 414 | the client's |
+//! | expectation | 417 | the client's |
+//! | head too large | 431 | the client's |
 //! | client left | 499 (logged, never sent) | the client's |
 //! | internal | 500 | ours |
+//! | version | 505 | the client's |
 //! | unreachable, broken answer | 502 | the backend's |
 //! | no backend | 503, Retry-After | the backends' |
 //! | answer too slow, deadline reached | 504 | the backend's |
@@ -26,6 +30,10 @@ pub(crate) enum Refusal {
     HeadTooSlow,
     BodyTooSlow,
     BodyTooLarge,
+    TargetTooLong,
+    Expectation,
+    HeadTooLarge,
+    Version,
     ClientLeft,
     Internal,
     Unreachable,
@@ -47,13 +55,17 @@ pub(crate) struct Answer {
 
 impl Refusal {
     /// Every refusal, so that each series exists from the start.
-    pub(crate) const ALL: [Self; 13] = [
+    pub(crate) const ALL: [Self; 17] = [
         Self::Malformed,
         Self::NoRoute,
         Self::MethodNotAllowed,
         Self::HeadTooSlow,
         Self::BodyTooSlow,
         Self::BodyTooLarge,
+        Self::TargetTooLong,
+        Self::Expectation,
+        Self::HeadTooLarge,
+        Self::Version,
         Self::ClientLeft,
         Self::Internal,
         Self::Unreachable,
@@ -72,6 +84,10 @@ impl Refusal {
             Self::HeadTooSlow => "head_too_slow",
             Self::BodyTooSlow => "body_too_slow",
             Self::BodyTooLarge => "body_too_large",
+            Self::TargetTooLong => "target_too_long",
+            Self::Expectation => "expectation",
+            Self::HeadTooLarge => "head_too_large",
+            Self::Version => "version",
             Self::ClientLeft => "client_left",
             Self::Internal => "internal",
             Self::Unreachable => "unreachable",
@@ -90,6 +106,10 @@ impl Refusal {
             Self::MethodNotAllowed => 405,
             Self::HeadTooSlow | Self::BodyTooSlow => 408,
             Self::BodyTooLarge => 413,
+            Self::TargetTooLong => 414,
+            Self::Expectation => 417,
+            Self::HeadTooLarge => 431,
+            Self::Version => 505,
             Self::ClientLeft => 499,
             Self::Internal => 500,
             Self::Unreachable | Self::BrokenAnswer => 502,
@@ -107,6 +127,10 @@ impl Refusal {
             Self::HeadTooSlow => "The request head did not arrive in time.",
             Self::BodyTooSlow => "The request body did not arrive in time.",
             Self::BodyTooLarge => "The request body is larger than this site accepts.",
+            Self::TargetTooLong => "The request target is longer than this site accepts.",
+            Self::Expectation => "The expectation is not 100-continue.",
+            Self::HeadTooLarge => "The request head is larger than this site accepts.",
+            Self::Version => "HTTP/1.0 and HTTP/1.1 are spoken here.",
             Self::ClientLeft => "The client closed the connection.",
             Self::Internal => "The edge could not handle the request.",
             Self::Unreachable => "No backend could be reached.",
@@ -191,10 +215,14 @@ pub(crate) fn title(status: u16) -> &'static str {
         405 => "Method Not Allowed",
         408 => "Request Timeout",
         413 => "Content Too Large",
+        414 => "URI Too Long",
+        417 => "Expectation Failed",
+        431 => "Request Header Fields Too Large",
         499 => "Client Closed Request",
         502 => "Bad Gateway",
         503 => "Service Unavailable",
         504 => "Gateway Timeout",
+        505 => "HTTP Version Not Supported",
         _ => "Internal Server Error",
     }
 }

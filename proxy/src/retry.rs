@@ -195,7 +195,7 @@ mod tests {
 
     fn policy() -> policy::Retry {
         let on = vec![RetryOn::Error, RetryOn::Timeout, RetryOn::Status(503)];
-        policy::Retry { on, attempts: 3, budget: 0.2, non_idempotent: false }
+        policy::Retry { on, attempts: 3, budget: 0.2, non_idempotent: false, buffer: 65536 }
     }
 
     fn get() -> Attempted {

@@ -17,7 +17,9 @@ use pingora::services::listening::Service;
 
 use crate::admin::Admin;
 use crate::config::Config;
+use crate::config::policy::Http1;
 use crate::edge::Edge;
+use crate::http1;
 use crate::listener::Listener;
 use crate::phases::Phases;
 use crate::upstream::health;
@@ -31,6 +33,9 @@ const POOL_PER_THREAD: usize = 512;
 /// Buffers of a client's connection. Small reads suffice for heads; a larger write lets head and body leave
 /// together.
 const BUFFERS: L4BufferSettings = L4BufferSettings { read: Some(8 * 1024), write: Some(16 * 1024) };
+
+/// Our path buffers by itself.
+const UNBUFFERED: L4BufferSettings = L4BufferSettings { read: Some(0), write: Some(0) };
 
 /// Runs the edge until it is told to stop; never returns while it is serving.
 ///
@@ -48,7 +53,7 @@ pub fn run(config: Config) -> anyhow::Result<()> {
 
     let conf = ServerConf {
         threads: edge.config.threads,
-        work_stealing: true,
+        work_stealing: edge.config.threads > 1,
         upstream_keepalive_pool_size: POOL_PER_THREAD,
         max_retries: MOST_TRIES,
         grace_period_seconds: Some(edge.config.grace_period.as_secs() + 1),
@@ -57,13 +62,7 @@ pub fn run(config: Config) -> anyhow::Result<()> {
     };
     let mut server = Server::new_with_opt_and_conf(None, conf);
     server.bootstrap();
-    let mut proxy = HttpProxy::new(Phases::new(Arc::clone(&edge)), Arc::clone(&server.configuration));
-    proxy.handle_init_modules();
-    let mut service = Service::new("edge".to_owned(), Listener::new(Arc::new(proxy), Arc::clone(&edge)));
-    for listener in &edge.config.listeners {
-        service.add_listener(ListenerConfig::tcp(listener.address.to_string()).l4_buffer(BUFFERS));
-    }
-    server.add_service(service);
+    add_listeners(&mut server, &edge);
     server.add_service(on_one_thread("probes", Probes(Arc::clone(&edge))));
     server.add_service(on_one_thread("admin", Admin::new(Arc::clone(&edge), admin)));
     server.add_service(on_one_thread("drain", Drain(Arc::clone(&edge))));
@@ -76,6 +75,27 @@ pub fn run(config: Config) -> anyhow::Result<()> {
     tracing::info!(listeners = listeners.join(" "), admin = %edge.config.admin, "edge is starting");
     server.run(RunArgs { shutdown_signal: Box::new(Stop(edge)) });
     Ok(())
+}
+
+/// Adds the path that carries HTTP/1.x, listening on every address.
+fn add_listeners(server: &mut Server, edge: &Arc<Edge>) {
+    match edge.config.http1 {
+        Http1::Own => server.add_service(listening(edge, http1::Http1::new(Arc::clone(edge)), UNBUFFERED)),
+        Http1::Pingora => {
+            let mut proxy = HttpProxy::new(Phases::new(Arc::clone(edge)), Arc::clone(&server.configuration));
+            proxy.handle_init_modules();
+            let app = Listener::new(Arc::new(proxy), Arc::clone(edge));
+            server.add_service(listening(edge, app, BUFFERS))
+        }
+    };
+}
+
+fn listening<A>(edge: &Edge, app: A, buffers: L4BufferSettings) -> Service<A> {
+    let mut service = Service::new("edge".to_owned(), app);
+    for listener in &edge.config.listeners {
+        service.add_listener(ListenerConfig::tcp(listener.address.to_string()).l4_buffer(buffers));
+    }
+    service
 }
 
 fn on_one_thread<T>(name: &str, task: T) -> GenBackgroundService<T> {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use cirque_shared::config::units::{ByteSize, Percent};
 use cirque_shared::config::{Problems, read_text};
 
-use super::policy::{BALANCE, Balance, Client, Outlier, Probe, RETRY_ON, Retry, RetryOn, Timeouts};
+use super::policy::{BALANCE, Balance, Client, HTTP1, Outlier, Probe, RETRY_ON, Retry, RetryOn, Timeouts};
 use super::{AccessLog, Backend, Config, Listener, REFERENCE, Route, Upstream, raw};
 use crate::route::{HostPattern, PathPattern};
 
@@ -35,6 +35,8 @@ pub(super) fn parse(file: raw::File, problems: &mut Problems) -> Config {
         },
         admin: address("server.admin", server.admin, problems),
         grace_period: server.grace_period.unwrap_or_default(),
+        http1: one_of("server.http1", &server.http1.unwrap_or_default(), &HTTP1, problems)
+            .unwrap_or_default(),
         log_level: log.level.unwrap_or_default(),
         log_format: log.format.unwrap_or_default(),
         access_log: access_log(file.access_log.and_then(|log| log.output).unwrap_or_default(), problems),
@@ -65,6 +67,15 @@ fn client(raw: &raw::Client, problems: &mut Problems) -> Client {
             u32::MAX,
             problems,
         ),
+        max_head_size: in_range(
+            "client.client_max_header_size",
+            raw.client_max_header_size.unwrap_or_default().as_usize(),
+            1024,
+            1024 * 1024,
+            problems,
+        ),
+        tunnel_timeout: positive("client.tunnel_timeout", raw.tunnel_timeout, problems),
+        half_close: raw.half_close.unwrap_or_default(),
     }
 }
 
@@ -175,6 +186,7 @@ fn retry(at: &str, raw: raw::Retry, problems: &mut Problems) -> Retry {
         attempts: in_range(&format!("{at}.attempts"), raw.attempts.unwrap_or(1), 1, 10, problems),
         budget: raw.budget.map_or(0.0, Percent::fraction),
         non_idempotent: raw.non_idempotent.unwrap_or_default(),
+        buffer: raw.buffer.unwrap_or_default().as_usize(),
     }
 }
 

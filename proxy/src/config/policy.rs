@@ -35,6 +35,8 @@ pub struct Retry {
     pub budget: f64,
     /// Whether a request that is not idempotent may be repeated after it may have reached a backend.
     pub non_idempotent: bool,
+    /// Bytes of a body that are kept for another attempt; a longer one is not repeated.
+    pub buffer: usize,
 }
 
 /// How a backend is chosen.
@@ -98,4 +100,23 @@ pub struct Client {
     pub keepalive_timeout: Duration,
     /// Requests per connection, 1 or more.
     pub keepalive_requests: u32,
+    /// The largest request head in bytes.
+    pub max_head_size: usize,
+    /// For a tunnel (WebSocket) in which both sides are silent.
+    pub tunnel_timeout: Duration,
+    /// Whether a client that closed its half still gets its answer.
+    pub half_close: bool,
 }
+
+/// Which path carries HTTP/1.x from clients.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Http1 {
+    /// Ours.
+    #[default]
+    Own,
+    /// pingora-proxy's: the yardstick, and the way back.
+    Pingora,
+}
+
+/// The spellings of [`Http1`] in a file.
+pub const HTTP1: [(&str, Http1); 2] = [("own", Http1::Own), ("pingora", Http1::Pingora)];

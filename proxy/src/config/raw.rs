@@ -36,6 +36,8 @@ cirque_shared::raw! {
         pub admin: String,
         /// The longest a stop may take.
         pub grace_period: Duration,
+        /// Which path carries HTTP/1.x.
+        pub http1: String,
     }
     /// `[log]`: the process's own lines.
     pub struct Log {
@@ -66,6 +68,12 @@ cirque_shared::raw! {
         pub keepalive_timeout: Duration,
         /// Requests per connection.
         pub keepalive_requests: u32,
+        /// The largest request head.
+        pub client_max_header_size: ByteSize,
+        /// For a silent tunnel.
+        pub tunnel_timeout: Duration,
+        /// Whether a client may close its half and still be answered.
+        pub half_close: bool,
     }
     /// `[defaults]`: what routes, upstreams and backends inherit.
     pub struct Defaults {
@@ -95,6 +103,8 @@ cirque_shared::raw! {
         pub budget: Percent,
         /// Whether POST and the like may be repeated.
         pub non_idempotent: bool,
+        /// How much of a body is kept for another attempt.
+        pub buffer: ByteSize,
     }
     /// What an upstream inherits.
     pub struct UpstreamPolicy {

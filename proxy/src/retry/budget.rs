@@ -30,9 +30,8 @@ pub(crate) struct Budget {
 impl Budget {
     /// A budget of this share of requests (0.0 to 1.0).
     pub(crate) fn new(share: f64) -> Self {
-        let mut budget = Self::of(share, FREE_PER_SECOND);
-        budget.free_per_second = FREE_PER_SECOND;
-        budget
+        // Full at the start: the first backend to fail must not cost a request of a young process.
+        Self { free_per_second: FREE_PER_SECOND, ..Self::of(share, MOST_SAVED) }
     }
 
     /// A budget that starts with `retries` and gets none for free.
@@ -106,7 +105,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_few_a_second_are_free() {
         let budget = Budget::new(0.0);
-        assert_eq!(withdrawn(&budget, 100), 3);
+        assert_eq!(withdrawn(&budget, 1000), MOST_SAVED as usize);
         tokio::time::advance(Duration::from_secs(1)).await;
         assert_eq!(withdrawn(&budget, 100), 3);
         tokio::time::advance(Duration::from_secs(3600)).await;

@@ -1,0 +1,263 @@
+//! One attempt at a backend: a connection, the request sent, and the head of an answer awaited.
+
+use std::future::{Future as _, poll_fn};
+use std::io;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tokio::net::TcpStream;
+use tokio::time::Instant;
+
+use super::answer::{self, Answer};
+use super::connection::Connection;
+use super::head::EndFinder;
+use super::io::{Outgoing, PIECE, poll_append};
+use super::relay::Work;
+use super::upload::Refused;
+use super::write;
+use crate::config::Backend;
+use crate::config::policy::Timeouts;
+use crate::exchange::Exchange;
+use crate::respond::Refusal;
+use crate::retry::{Decision, Failure};
+
+/// Pipelined requests are read ahead up to this, while one is answered.
+const MOST_AHEAD: usize = 16 * 1024;
+
+/// The largest head of an answer (nginx refuses above its proxy_buffer_size; this is generous).
+const MOST_ANSWER_HEAD: usize = 64 * 1024;
+
+/// A connection to a backend, in use by one attempt.
+pub(super) struct Peer {
+    pub(super) io: TcpStream,
+    is_reused: bool,
+    pub(super) out: Outgoing,
+    pub(super) input: Vec<u8>,
+}
+
+/// Why an attempt or an answer ended early.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ended {
+    /// Through the backend.
+    Backend(Failure),
+    /// Through the client.
+    Client(Refusal),
+    /// The backend's status is to be replaced by another attempt's.
+    Replaced,
+}
+
+impl Connection<'_> {
+    /// One attempt: connects, sends, and waits for the final head of an answer that may be passed on.
+    pub(super) async fn attempt(
+        &mut self,
+        work: &mut Work<'_>,
+        exchange: &mut Exchange,
+        backend: &Backend,
+        told: &[u8],
+        is_trusted: bool,
+    ) -> Result<(Peer, Answer), Ended> {
+        let mut peer = self.connect(backend, &work.timeouts, exchange.remaining()).await?;
+        let out = &mut peer.out.bytes;
+        let id = &exchange.head().id;
+        write::request(work.request, &self.input, told, is_trusted, id, &backend.name, out);
+        work.upload.replay(out);
+        // What came with the head leaves with the head.
+        work.at += work.upload.take(&self.input[work.at..], out).map_err(of_refused)?;
+        let answer = self.converse(work, &mut peer, exchange.deadline()).await?;
+        if exchange.is_retryable(answer.status) {
+            let situation = work.situation(false);
+            if exchange.fail(Failure::Status(answer.status), situation) == Decision::Retry {
+                return Err(Ended::Replaced);
+            }
+        }
+        Ok((peer, answer))
+    }
+
+    /// A connection from the pool, or a new one.
+    async fn connect(
+        &mut self,
+        backend: &Backend,
+        timeouts: &Timeouts,
+        remaining: Duration,
+    ) -> Result<Peer, Ended> {
+        let now = Instant::now();
+        if let Some(io) = self.pool.take(backend.address, now) {
+            return Ok(Peer { io, is_reused: true, out: Outgoing::default(), input: Vec::new() });
+        }
+        self.clock.set(now + timeouts.connect.min(remaining));
+        let connecting = TcpStream::connect(backend.address);
+        tokio::pin!(connecting);
+        let clock = &mut self.clock;
+        let connected = poll_fn(|cx| {
+            if let Poll::Ready(connected) = connecting.as_mut().poll(cx) {
+                return Poll::Ready(connected.map_err(|_| Failure::Connect));
+            }
+            clock.poll_ring(cx).map(|()| Err(Failure::ConnectTimeout))
+        });
+        let io = connected.await.map_err(Ended::Backend)?;
+        // Without it small pieces would wait for acknowledgements; where it fails, they do.
+        let _ = io.set_nodelay(true);
+        Ok(Peer { io, is_reused: false, out: Outgoing::default(), input: Vec::new() })
+    }
+
+    /// Sends the request and reads heads until a final one; interim ones are passed on.
+    async fn converse(
+        &mut self,
+        work: &mut Work<'_>,
+        peer: &mut Peer,
+        deadline: Instant,
+    ) -> Result<Answer, Ended> {
+        let mut finder = EndFinder::default();
+        loop {
+            let answer = self.head_of_answer(work, peer, &mut finder, deadline).await?;
+            if !answer.is_interim() {
+                if answer.status == 101 && work.request.upgrade.is_none() {
+                    return Err(Ended::Backend(Failure::Protocol));
+                }
+                return Ok(answer);
+            }
+            // A 1.0 client does not know interim answers (RFC 9110 §15.2).
+            if !work.request.is_http10 {
+                write::interim(&answer, &peer.input, &mut self.out.bytes);
+                self.flush().await.map_err(|()| Ended::Client(Refusal::ClientLeft))?;
+            }
+            peer.input.drain(..answer.len);
+            finder = EndFinder::default();
+        }
+    }
+
+    async fn head_of_answer(
+        &mut self,
+        work: &mut Work<'_>,
+        peer: &mut Peer,
+        finder: &mut EndFinder,
+        deadline: Instant,
+    ) -> Result<Answer, Ended> {
+        let half_close = self.edge.config.client.half_close;
+        // Outside the closure: a wake-up by itself is no progress and must not move the deadline.
+        let mut progress = true;
+        poll_fn(|cx| {
+            loop {
+                if progress {
+                    let wait = self.wait_for_answer(work, peer);
+                    self.clock.set((Instant::now() + wait).min(deadline));
+                    progress = false;
+                }
+                self.poll_upload(work, peer, cx, &mut progress)?;
+                if work.upload.is_done() {
+                    self.poll_watch(work, cx, half_close)?;
+                }
+                match answer::parse(&peer.input, finder, work.is_to_head) {
+                    Ok(Some(answer)) => return Poll::Ready(Ok(answer)),
+                    Ok(None) if peer.input.len() < MOST_ANSWER_HEAD => {}
+                    Ok(None) | Err(answer::Broken) => {
+                        return Poll::Ready(Err(Ended::Backend(Failure::Protocol)));
+                    }
+                }
+                match poll_append(&mut peer.io, cx, PIECE, &mut peer.input) {
+                    Poll::Ready(Ok(read)) if read > 0 => progress = true,
+                    Poll::Ready(_) => return Poll::Ready(Err(Ended::Backend(peer.broke()))),
+                    Poll::Pending if progress => {}
+                    Poll::Pending => {
+                        ready!(self.clock.poll_ring(cx));
+                        return Poll::Ready(Err(overdue(work, peer)));
+                    }
+                }
+            }
+        })
+        .await
+    }
+
+    /// How long the thing that is waited for may take.
+    fn wait_for_answer(&self, work: &Work<'_>, peer: &Peer) -> Duration {
+        if !peer.out.is_empty() {
+            work.timeouts.send
+        } else if !work.upload.is_done() {
+            // The client is to send, or the backend to answer early: whichever may take longer.
+            self.edge.config.client.body_timeout
+        } else {
+            work.timeouts.read
+        }
+    }
+
+    /// Moves the request's body along as far as both sides allow.
+    pub(super) fn poll_upload(
+        &mut self,
+        work: &mut Work<'_>,
+        peer: &mut Peer,
+        cx: &mut Context<'_>,
+        progress: &mut bool,
+    ) -> Result<(), Ended> {
+        loop {
+            match peer.out.poll_send(&mut peer.io, cx, progress) {
+                Poll::Ready(Ok(())) => {}
+                Poll::Pending => return Ok(()),
+                // The backend closed; it may have answered before, which is read by the caller.
+                Poll::Ready(Err(error)) => {
+                    peer.out = Outgoing::default();
+                    if peer.is_reused || error.kind() != io::ErrorKind::BrokenPipe {
+                        return Err(Ended::Backend(peer.broke()));
+                    }
+                    return Ok(());
+                }
+            }
+            if work.upload.is_done() {
+                return Ok(());
+            }
+            if work.at == self.input.len() {
+                self.input.truncate(work.request.len);
+                work.at = work.request.len;
+                match poll_append(&mut *self.io, cx, PIECE, &mut self.input) {
+                    Poll::Ready(Ok(read)) if read > 0 => *progress = true,
+                    Poll::Ready(_) => return Err(Ended::Client(Refusal::ClientLeft)),
+                    Poll::Pending => return Ok(()),
+                }
+            }
+            work.at += work.upload.take(&self.input[work.at..], &mut peer.out.bytes).map_err(of_refused)?;
+        }
+    }
+
+    /// Notices a client that leaves while its answer is awaited; what it sends ahead is kept.
+    fn poll_watch(&mut self, work: &Work<'_>, cx: &mut Context<'_>, half_close: bool) -> Result<(), Ended> {
+        while !self.is_half_closed && self.input.len() < work.request.len + MOST_AHEAD {
+            match poll_append(&mut *self.io, cx, PIECE, &mut self.input) {
+                Poll::Ready(Ok(0)) if half_close => self.is_half_closed = true,
+                Poll::Ready(Ok(0) | Err(_)) => return Err(Ended::Client(Refusal::ClientLeft)),
+                Poll::Ready(Ok(_)) => {}
+                Poll::Pending => break,
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Peer {
+    /// What it means that the connection broke before a final head.
+    fn broke(&self) -> Failure {
+        // Only a connection that says nothing at all was closed while it was idle.
+        match (&self.input[..], self.is_reused) {
+            ([], true) => Failure::StaleConnection,
+            ([], false) => Failure::Reset,
+            (input, _) if b"HTTP/1.".starts_with(&input[..input.len().min(7)]) => Failure::Reset,
+            _ => Failure::Protocol,
+        }
+    }
+}
+
+/// Whose fault it is that the clock rang.
+fn overdue(work: &Work<'_>, peer: &Peer) -> Ended {
+    if !peer.out.is_empty() {
+        Ended::Backend(Failure::WriteTimeout)
+    } else if !work.upload.is_done() {
+        Ended::Client(Refusal::BodyTooSlow)
+    } else {
+        Ended::Backend(Failure::ReadTimeout)
+    }
+}
+
+fn of_refused(refused: Refused) -> Ended {
+    Ended::Client(match refused {
+        Refused::TooLarge => Refusal::BodyTooLarge,
+        Refused::Malformed => Refusal::Malformed,
+    })
+}

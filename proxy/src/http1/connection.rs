@@ -1,0 +1,343 @@
+//! One connection of a client: waits for a head, has it answered, and decides whether there is a next one.
+
+use std::future::poll_fn;
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use cirque_shared::request_id;
+use pingora::protocols::Stream;
+use tokio::io::AsyncWrite as _;
+use tokio::time::Instant;
+
+use super::head::{self, EndFinder, Request, Rule};
+use super::io::{Clock, Outgoing, poll_append, poll_piece};
+use super::lines::{Name, lines, name};
+use super::pool::Pool;
+use super::write::{self, Then};
+use crate::edge::Edge;
+use crate::exchange::{Exchange, Head};
+use crate::headers::{Forwarded, forwarded};
+use crate::respond::Refusal;
+
+/// After an answer to a request that was not read to its end: how long and how much is still read, so that the
+/// client gets the answer before a reset.
+const LINGER: Duration = Duration::from_secs(2);
+const MOST_LINGERED: usize = 1024 * 1024;
+
+/// A client's connection.
+pub(crate) struct Connection<'a> {
+    pub(super) edge: &'a Arc<Edge>,
+    pub(super) pool: &'a Pool,
+    pub(super) io: Stream,
+    /// The current head, then what was read behind it. Empty, and without memory, while the client is idle.
+    pub(super) input: Vec<u8>,
+    pub(super) out: Outgoing,
+    pub(super) clock: Clock,
+    /// Whether the client has closed its half.
+    pub(super) is_half_closed: bool,
+    peer: IpAddr,
+    /// What backends are told about a peer that is not a trusted proxy.
+    told: Vec<u8>,
+    served: u32,
+}
+
+/// What a connection does after an exchange.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Turn {
+    /// Waits for the next request; so many bytes of the input are used up.
+    Next { used: usize },
+    /// Is closed; the client may still be sending, so it is read for a moment.
+    Linger,
+    /// Is closed at once.
+    Close,
+}
+
+/// What waiting for a head came to.
+enum Waited {
+    Head(Request),
+    /// Nothing more comes, and nothing was begun.
+    Over,
+    /// What came cannot be served.
+    Refused(Refusal, Option<Rule>),
+}
+
+impl<'a> Connection<'a> {
+    pub(super) fn new(edge: &'a Arc<Edge>, pool: &'a Pool, io: Stream, peer: IpAddr) -> Self {
+        let told = forwarded(peer, &[], "", "", false);
+        let clock = Clock::new(edge.config.client.header_timeout);
+        Self {
+            edge,
+            pool,
+            io,
+            input: Vec::new(),
+            out: Outgoing::default(),
+            clock,
+            is_half_closed: false,
+            peer: told.client,
+            told: write::told(&told),
+            served: 0,
+        }
+    }
+
+    /// Serves requests until the connection ends.
+    pub(super) async fn serve(mut self) {
+        loop {
+            let request = match self.next_head().await {
+                Waited::Head(request) => request,
+                Waited::Over => return,
+                Waited::Refused(refusal, rule) => {
+                    self.refuse_head(refusal, rule).await;
+                    return self.linger().await;
+                }
+            };
+            self.served += 1;
+            let in_flight = self.edge.in_flight.enter();
+            let turn = self.exchange(&request).await;
+            drop(in_flight);
+            match turn {
+                Turn::Next { used } if used == self.input.len() => self.input = Vec::new(),
+                Turn::Next { used } => drop(self.input.drain(..used)),
+                Turn::Linger => return self.linger().await,
+                Turn::Close => return,
+            }
+        }
+    }
+
+    /// Waits for a whole head, within the time for one.
+    async fn next_head(&mut self) -> Waited {
+        let client = self.edge.config.client;
+        let mut finder = EndFinder::default();
+        // The first request has a head's time from the start; later ones may first be waited for.
+        let wait = if self.served == 0 { client.header_timeout } else { client.keepalive_timeout };
+        let mut is_begun = !self.input.is_empty();
+        self.clock.set(Instant::now() + if is_begun { client.header_timeout } else { wait });
+        loop {
+            let skip = head::leading_empty_lines(&self.input);
+            if skip > 0 && finder.is_in_first_line() {
+                self.input.drain(..skip);
+                finder = EndFinder::default();
+            }
+            match finder.find(&self.input) {
+                Ok(Some(end)) if end <= client.max_head_size => {
+                    return match head::parse(&self.input[..end]) {
+                        Ok(request) => Waited::Head(request),
+                        Err(rule) => Waited::Refused(refusal_of(rule), Some(rule)),
+                    };
+                }
+                Ok(None) if self.input.len() < client.max_head_size => {}
+                Ok(_) => {
+                    let in_line = finder.is_in_first_line();
+                    let rule = if in_line { Rule::TargetTooLong } else { Rule::TooLarge };
+                    return Waited::Refused(refusal_of(rule), Some(rule));
+                }
+                Err(rule) => return Waited::Refused(refusal_of(rule), Some(rule)),
+            }
+            match self.more(client.max_head_size).await {
+                Some(0) => return Waited::Over,
+                Some(_) if !is_begun => {
+                    is_begun = true;
+                    if self.served > 0 {
+                        self.clock.set(Instant::now() + client.header_timeout);
+                    }
+                }
+                Some(_) => {}
+                None if is_begun => return Waited::Refused(Refusal::HeadTooSlow, None),
+                None => return Waited::Over,
+            }
+        }
+    }
+
+    /// Reads more of the input: how much, 0 at the end or on an error, `None` when the clock rings first.
+    async fn more(&mut self, most: usize) -> Option<usize> {
+        let Self { io, clock, input, .. } = self;
+        poll_fn(|cx| {
+            if let Poll::Ready(read) = poll_append(&mut **io, cx, most, input) {
+                return Poll::Ready(Some(read.unwrap_or(0)));
+            }
+            clock.poll_ring(cx).map(|()| None)
+        })
+        .await
+    }
+
+    /// What the head says, for the record.
+    pub(super) fn facts(&self, request: &Request, told: &Forwarded) -> Head {
+        let text = |range: &std::ops::Range<usize>| {
+            if self.edge.access_log.is_on() {
+                String::from_utf8_lossy(&self.input[range.clone()]).into_owned()
+            } else {
+                String::new()
+            }
+        };
+        let given =
+            lines(&self.input[request.fields..request.len]).find(|line| name(line.name) == Name::RequestId);
+        let given = given.map(|line| line.value).filter(|id| request_id::is_acceptable(id));
+        let id = given.map_or_else(request_id::generate, |id| String::from_utf8_lossy(id).into_owned());
+        let method = String::from_utf8_lossy(&self.input[request.method.clone()]).into_owned();
+        let is_idempotent =
+            matches!(method.as_str(), "GET" | "HEAD" | "PUT" | "DELETE" | "OPTIONS" | "TRACE");
+        Head {
+            id,
+            client: told.client,
+            host: text(&request.host),
+            path: text(&request.path),
+            method,
+            is_idempotent,
+        }
+    }
+
+    /// What backends are told about this request's client, as values and as lines.
+    pub(super) fn told(&self, request: &Request) -> (Forwarded, Vec<u8>) {
+        let trusted = &self.edge.config.trusted_proxies;
+        if trusted.is_empty() {
+            return (forwarded(self.peer, &[], "", "", false), self.told.clone());
+        }
+        let fields = &self.input[request.fields..request.len];
+        let joined = |wanted: Name| {
+            let values = lines(fields).filter(|line| name(line.name) == wanted);
+            values.map(|line| String::from_utf8_lossy(line.value)).collect::<Vec<_>>().join(",")
+        };
+        let chain = joined(Name::ForwardedFor);
+        let told = forwarded(self.peer, trusted, &chain, &joined(Name::ForwardedProto), false);
+        let lines = write::told(&told);
+        (told, lines)
+    }
+
+    /// Whether the connection may be used for another request after this one.
+    pub(super) fn may_go_on(&self, request: &Request) -> bool {
+        let client = &self.edge.config.client;
+        request.keep_alive
+            && self.served < client.keepalive_requests
+            && !client.keepalive_timeout.is_zero()
+            && !self.is_half_closed
+            && !self.edge.is_draining()
+    }
+
+    /// How the connection goes on after an answer, and how that is said.
+    pub(super) fn then(&self, request: &Request, is_read: bool) -> Then {
+        match (self.may_go_on(request) && is_read, request.is_http10) {
+            (false, _) => Then::Close,
+            (true, false) => Then::KeepAlive,
+            (true, true) => Then::KeepAliveSaid,
+        }
+    }
+
+    /// Sends an answer of our own to a request that was understood.
+    pub(super) async fn refuse(
+        &mut self,
+        request: &Request,
+        exchange: &mut Exchange,
+        refusal: Refusal,
+    ) -> Turn {
+        exchange.refuse(refusal);
+        if refusal == Refusal::ClientLeft {
+            return Turn::Close;
+        }
+        // A body that was not read leaves the connection in an unknown place.
+        let is_read = request.body == head::BodyLength::None;
+        let then = self.then(request, is_read);
+        let fields = lines(&self.input[request.fields..request.len]);
+        let accept = fields.filter(|line| line.name.eq_ignore_ascii_case(b"accept")).map(|line| line.value);
+        let accept = String::from_utf8_lossy(accept.last().unwrap_or_default()).into_owned();
+        let answer = refusal.answer(&accept, &exchange.head().id);
+        let is_to_head = self.input[request.method.clone()] == *b"HEAD";
+        write::own(&answer, &exchange.head().id, is_to_head, then, &mut self.out.bytes);
+        exchange.bytes_out = if is_to_head { 0 } else { answer.body.len() as u64 };
+        match (self.flush().await, then) {
+            (Err(()), _) => Turn::Close,
+            (Ok(()), Then::Close) => Turn::Linger,
+            (Ok(()), _) => Turn::Next { used: request.len },
+        }
+    }
+
+    /// Answers and records a head that was not understood.
+    async fn refuse_head(&mut self, refusal: Refusal, rule: Option<Rule>) {
+        let line_end = memchr::memchr(b'\r', &self.input).unwrap_or(self.input.len());
+        let mut words = self.input[..line_end].split(|byte| *byte == b' ');
+        let mut word = |most: usize| {
+            let word = words.next().unwrap_or_default();
+            String::from_utf8_lossy(&word[..word.len().min(most)]).into_owned()
+        };
+        let head = Head {
+            id: request_id::generate(),
+            client: self.peer,
+            method: word(32),
+            host: String::new(),
+            path: word(1024).split('?').next().unwrap_or_default().to_owned(),
+            is_idempotent: false,
+        };
+        let mut exchange = Exchange::begin(self.edge, head);
+        exchange.broke(rule.map(Rule::reason));
+        exchange.refuse(refusal);
+        let answer = refusal.answer("", &exchange.head().id);
+        write::own(&answer, &exchange.head().id, false, Then::Close, &mut self.out.bytes);
+        exchange.bytes_out = answer.body.len() as u64;
+        // The client may be gone: then there is nobody to tell.
+        let _ = self.flush().await;
+    }
+
+    /// Sends what is on its way out, within the time for one write.
+    pub(super) async fn flush(&mut self) -> Result<(), ()> {
+        let send_timeout = self.edge.config.client.send_timeout;
+        self.clock.set(Instant::now() + send_timeout);
+        let Self { io, clock, out, .. } = self;
+        poll_fn(|cx| {
+            loop {
+                let mut progress = false;
+                if let Poll::Ready(sent) = out.poll_send(&mut **io, cx, &mut progress) {
+                    return Poll::Ready(sent.map_err(|_| ()));
+                }
+                if !progress {
+                    return clock.poll_ring(cx).map(|()| Err(()));
+                }
+                clock.set(Instant::now() + send_timeout);
+            }
+        })
+        .await
+    }
+
+    /// Ends the connection so that the client can read the last answer: our half is closed, and what still comes
+    /// is read for a moment. Closing at once would make the kernel send a reset that may overtake the answer.
+    async fn linger(mut self) {
+        self.clock.set(Instant::now() + LINGER);
+        let Self { io, clock, .. } = &mut self;
+        let mut left = MOST_LINGERED;
+        let mut is_shut = false;
+        poll_fn(|cx| {
+            loop {
+                if !is_shut {
+                    is_shut = Pin::new(&mut *io).poll_shutdown(cx).is_ready();
+                }
+                match poll_piece(&mut **io, cx, left, |piece| piece.len()) {
+                    Poll::Ready(Ok(read)) if read > 0 && read < left => left -= read,
+                    Poll::Ready(_) => return Poll::Ready(()),
+                    Poll::Pending => return clock.poll_ring(cx),
+                }
+            }
+        })
+        .await;
+    }
+}
+
+/// The refusal that a broken rule leads to.
+fn refusal_of(rule: Rule) -> Refusal {
+    match rule {
+        Rule::TooLarge | Rule::TooManyFields => Refusal::HeadTooLarge,
+        Rule::TargetTooLong => Refusal::TargetTooLong,
+        Rule::Version => Refusal::Version,
+        Rule::Expectation => Refusal::Expectation,
+        Rule::Connect => Refusal::MethodNotAllowed,
+        Rule::BareLineEnd
+        | Rule::RequestLine
+        | Rule::Target
+        | Rule::Field
+        | Rule::Host
+        | Rule::HostConflict
+        | Rule::ContentLength
+        | Rule::LengthAndCoding
+        | Rule::TransferEncoding
+        | Rule::Connection => Refusal::Malformed,
+    }
+}

@@ -1,0 +1,196 @@
+//! An answer's body on its way to the client: where it ends, and how that end is shown.
+
+use super::answer::BodyLength;
+use super::chunked::{self, Decoder};
+
+/// How an answer's body is shown to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Shown {
+    /// As it came: a known length, or nothing at all.
+    AsIs,
+    /// In chunks.
+    Chunked,
+    /// By closing the connection: HTTP/1.0.
+    UntilClose,
+}
+
+/// The answer's framing was broken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Broken;
+
+/// The state of one body.
+#[derive(Debug)]
+pub(crate) struct Download {
+    source: Source,
+    pub(crate) shown: Shown,
+    /// Bytes of content forwarded.
+    pub(crate) sent: u64,
+}
+
+#[derive(Debug)]
+enum Source {
+    Known { left: u64 },
+    Chunked(Decoder),
+    UntilClose { ended: bool },
+}
+
+impl Download {
+    /// A body of this length for a client that understands chunks, or does not (HTTP/1.0).
+    pub(crate) fn new(length: BodyLength, is_http10: bool) -> Self {
+        let in_pieces = if is_http10 { Shown::UntilClose } else { Shown::Chunked };
+        let (source, shown) = match length {
+            BodyLength::None => (Source::Known { left: 0 }, Shown::AsIs),
+            BodyLength::Known(left) => (Source::Known { left }, Shown::AsIs),
+            BodyLength::Chunked => (Source::Chunked(Decoder::default()), in_pieces),
+            BodyLength::UntilClose => (Source::UntilClose { ended: false }, in_pieces),
+        };
+        Self { source, shown, sent: 0 }
+    }
+
+    /// Whether all of it was read.
+    pub(crate) fn is_done(&self) -> bool {
+        match &self.source {
+            Source::Known { left } => *left == 0,
+            Source::Chunked(decoder) => decoder.is_done(),
+            Source::UntilClose { ended } => *ended,
+        }
+    }
+
+    /// How many bytes may be passed on without being looked at; 0 where each piece must be framed.
+    pub(crate) fn passes(&self) -> u64 {
+        match (&self.source, self.shown) {
+            (Source::Known { left }, _) => *left,
+            (Source::UntilClose { ended: false }, Shown::UntilClose) => u64::MAX,
+            _ => 0,
+        }
+    }
+
+    /// Notes bytes that were passed on.
+    pub(crate) fn passed(&mut self, bytes: usize) {
+        self.sent += bytes as u64;
+        if let Source::Known { left } = &mut self.source {
+            *left -= bytes as u64;
+        }
+    }
+
+    /// Takes what belongs to the body from `input` and appends it, framed, to `out`; says how much was taken.
+    pub(crate) fn take(&mut self, input: &[u8], out: &mut Vec<u8>) -> Result<usize, Broken> {
+        let shown = self.shown;
+        match &mut self.source {
+            Source::Known { left } => {
+                let take = usize::try_from(*left).unwrap_or(usize::MAX).min(input.len());
+                *left -= take as u64;
+                self.sent += take as u64;
+                out.extend_from_slice(&input[..take]);
+                Ok(take)
+            }
+            Source::UntilClose { .. } => {
+                self.sent += input.len() as u64;
+                append(input, shown, out);
+                Ok(input.len())
+            }
+            Source::Chunked(decoder) => {
+                let was_done = decoder.is_done();
+                let mut sent = 0;
+                let used = decoder.decode(input, |data| {
+                    sent += data.len() as u64;
+                    append(data, shown, out);
+                });
+                self.sent += sent;
+                if decoder.is_done() && !was_done && shown == Shown::Chunked {
+                    out.extend_from_slice(chunked::END);
+                }
+                used.map_err(|_| Broken)
+            }
+        }
+    }
+
+    /// The backend closed the connection: the end for some bodies, a break for the others.
+    pub(crate) fn end_of_input(&mut self, out: &mut Vec<u8>) -> Result<(), Broken> {
+        let Source::UntilClose { ended } = &mut self.source else { return Err(Broken) };
+        if !std::mem::replace(ended, true) && self.shown == Shown::Chunked {
+            out.extend_from_slice(chunked::END);
+        }
+        Ok(())
+    }
+}
+
+fn append(data: &[u8], shown: Shown, out: &mut Vec<u8>) {
+    match shown {
+        Shown::Chunked => chunked::encode(data, out),
+        Shown::AsIs | Shown::UntilClose => out.extend_from_slice(data),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn forwarded(
+        length: BodyLength,
+        is_http10: bool,
+        pieces: &[&[u8]],
+        closes: bool,
+    ) -> Result<Vec<u8>, Broken> {
+        let mut download = Download::new(length, is_http10);
+        let mut out = Vec::new();
+        for piece in pieces {
+            download.take(piece, &mut out)?;
+        }
+        if closes {
+            download.end_of_input(&mut out)?;
+        }
+        assert!(download.is_done());
+        Ok(out)
+    }
+
+    #[test]
+    fn each_framing_is_shown_as_the_client_understands_it() {
+        let chunks: &[&[u8]] = &[b"3\r\nabc\r\n0\r\n\r\n"];
+        assert_eq!(forwarded(BodyLength::Chunked, false, chunks, false).unwrap(), b"3\r\nabc\r\n0\r\n\r\n");
+        assert_eq!(forwarded(BodyLength::Chunked, true, chunks, false).unwrap(), b"abc");
+        assert_eq!(
+            forwarded(BodyLength::UntilClose, false, &[b"abc"], true).unwrap(),
+            b"3\r\nabc\r\n0\r\n\r\n"
+        );
+        assert_eq!(forwarded(BodyLength::UntilClose, true, &[b"abc"], true).unwrap(), b"abc");
+        assert_eq!(forwarded(BodyLength::Known(3), false, &[b"abc"], false).unwrap(), b"abc");
+    }
+
+    #[test]
+    fn a_connection_that_ends_too_early_is_a_broken_answer() {
+        let mut download = Download::new(BodyLength::Known(5), false);
+        download.take(b"abc", &mut Vec::new()).unwrap();
+        assert_eq!(download.end_of_input(&mut Vec::new()), Err(Broken));
+        let mut download = Download::new(BodyLength::Chunked, false);
+        download.take(b"3\r\nabc\r\n", &mut Vec::new()).unwrap();
+        assert_eq!(download.end_of_input(&mut Vec::new()), Err(Broken));
+    }
+
+    proptest! {
+        #[test]
+        fn relay_of_in_is_in_for_every_framing_and_any_pieces(
+            content in prop::collection::vec(any::<u8>(), 0..200),
+            cuts in prop::collection::vec(0_usize..200, 0..6),
+            is_http10: bool,
+        ) {
+            let mut cuts: Vec<usize> = cuts.into_iter().map(|cut| cut.min(content.len())).collect();
+            cuts.extend([0, content.len()]);
+            cuts.sort_unstable();
+            let pieces: Vec<&[u8]> = cuts.windows(2).map(|pair| &content[pair[0]..pair[1]]).collect();
+            for length in [BodyLength::Known(content.len() as u64), BodyLength::UntilClose] {
+                let out = forwarded(length, is_http10, &pieces, length == BodyLength::UntilClose).unwrap();
+                let is_chunked = Download::new(length, is_http10).shown == Shown::Chunked;
+                let mut seen = Vec::new();
+                if is_chunked {
+                    Decoder::default().decode(&out, |data| seen.extend_from_slice(data)).unwrap();
+                } else {
+                    seen = out;
+                }
+                prop_assert_eq!(&seen, &content);
+            }
+        }
+    }
+}

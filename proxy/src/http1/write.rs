@@ -1,0 +1,189 @@
+//! Writes the heads that leave: a request to a backend, an answer to a client, an answer of our own.
+
+use std::io::Write as _;
+
+use super::answer::{self, Answer};
+use super::download::Shown;
+use super::head::{BodyLength, Request};
+use super::lines::{Line, Name, lines, name};
+use crate::headers::Forwarded;
+use crate::respond::{self, title};
+
+/// What a backend is told about the client, as field lines; for most clients the same for a whole connection.
+pub(crate) fn told(told: &Forwarded) -> Vec<u8> {
+    let Forwarded { client, chain, proto, .. } = told;
+    format!("X-Real-IP: {client}\r\nX-Forwarded-For: {chain}\r\nX-Forwarded-Proto: {proto}\r\n").into_bytes()
+}
+
+/// Appends the head of `request` (read from `bytes`) as a backend gets it.
+///
+/// Fields keep their order, case and bytes, but for those that concern one connection only, those that speak
+/// for the client, and the framing, which is written anew.
+pub(crate) fn request(
+    request: &Request,
+    bytes: &[u8],
+    told: &[u8],
+    is_trusted: bool,
+    id: &str,
+    host: &str,
+    out: &mut Vec<u8>,
+) {
+    out.extend_from_slice(&bytes[request.method.clone()]);
+    out.push(b' ');
+    out.extend_from_slice(&bytes[request.target.clone()]);
+    out.extend_from_slice(b" HTTP/1.1\r\n");
+    let fields = &bytes[request.fields..request.len];
+    if request.is_absolute || request.host.is_empty() {
+        // HTTP/1.1 backends must get one; a 1.0 client without is given the backend's own name, as nginx does.
+        let named = if request.host.is_empty() { host.as_bytes() } else { &bytes[request.host.clone()] };
+        field(out, b"Host", named);
+    }
+    for line in lines(fields) {
+        let keep = match name(line.name) {
+            Name::Host => !request.is_absolute,
+            Name::Other => !request.has_nominated || !is_nominated(fields, line.name),
+            Name::Expect => request.expects_continue,
+            Name::Forwarding => is_trusted,
+            Name::Connection
+            | Name::ContentLength
+            | Name::HopByHop
+            | Name::ForwardedFor
+            | Name::ForwardedProto
+            | Name::RealIp
+            | Name::RequestId
+            | Name::TransferEncoding
+            | Name::Upgrade
+            | Name::Ambiguous => false,
+        };
+        if keep {
+            out.extend_from_slice(line.whole);
+        }
+    }
+    match request.body {
+        BodyLength::Known(length) => number(out, "Content-Length", length),
+        BodyLength::Chunked => out.extend_from_slice(b"Transfer-Encoding: chunked\r\n"),
+        // A POST without a body says so; others have none by their nature.
+        BodyLength::None if matches!(&bytes[request.method.clone()], b"POST" | b"PUT" | b"PATCH") => {
+            number(out, "Content-Length", 0);
+        }
+        BodyLength::None => {}
+    }
+    if let Some(upgrade) = &request.upgrade {
+        field(out, b"Connection", b"upgrade");
+        field(out, b"Upgrade", &bytes[upgrade.clone()]);
+    }
+    out.extend_from_slice(told);
+    field(out, b"X-Request-ID", id.as_bytes());
+    out.extend_from_slice(b"\r\n");
+}
+
+/// What the client's connection will do after an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Then {
+    KeepAlive,
+    /// As `KeepAlive`, said aloud: HTTP/1.0.
+    KeepAliveSaid,
+    Close,
+    /// It becomes a tunnel for this protocol.
+    Tunnel,
+}
+
+/// Appends the head of a backend's answer (read from `bytes`) as the client gets it.
+pub(crate) fn answer(answer: &Answer, bytes: &[u8], shown: Shown, then: Then, id: &str, out: &mut Vec<u8>) {
+    status_line(answer, bytes, out);
+    let fields = &bytes[answer.fields..answer.len];
+    for line in lines(fields) {
+        let keep = match name(line.name) {
+            Name::Connection | Name::ContentLength | Name::TransferEncoding | Name::RequestId => false,
+            Name::HopByHop => line.name.eq_ignore_ascii_case(b"trailer") && shown == Shown::AsIs,
+            Name::Upgrade => then == Then::Tunnel || answer.status == 426,
+            _ => !answer.has_nominated || !is_nominated(fields, line.name),
+        };
+        if keep {
+            out.extend_from_slice(line.whole);
+        }
+    }
+    field(out, b"X-Request-ID", id.as_bytes());
+    match (shown, answer.body, answer.announced) {
+        (Shown::Chunked, ..) => out.extend_from_slice(b"Transfer-Encoding: chunked\r\n"),
+        (Shown::UntilClose, ..) => {}
+        (Shown::AsIs, answer::BodyLength::Known(length), _) => number(out, "Content-Length", length),
+        // HEAD and 304 may say how long the body would be; 1xx and 204 must not.
+        (Shown::AsIs, _, Some(length)) if answer.status >= 200 && answer.status != 204 => {
+            number(out, "Content-Length", length);
+        }
+        (Shown::AsIs, ..) => {}
+    }
+    match then {
+        Then::KeepAlive => {}
+        Then::KeepAliveSaid => field(out, b"Connection", b"keep-alive"),
+        Then::Close => field(out, b"Connection", b"close"),
+        Then::Tunnel => field(out, b"Connection", b"upgrade"),
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Appends an interim answer (100, 103) as it is, but for what concerns one connection only.
+pub(crate) fn interim(answer: &Answer, bytes: &[u8], out: &mut Vec<u8>) {
+    status_line(answer, bytes, out);
+    for line in lines(&bytes[answer.fields..answer.len]) {
+        if name(line.name) == Name::Other {
+            out.extend_from_slice(line.whole);
+        }
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Appends an answer of our own; `then` is `KeepAlive…` or `Close`.
+pub(crate) fn own(answer: &respond::Answer, id: &str, is_to_head: bool, then: Then, out: &mut Vec<u8>) {
+    let _ = write!(
+        out,
+        "HTTP/1.1 {status} {title}\r\nContent-Type: {content_type}\r\nContent-Length: {length}\r\n\
+         Cache-Control: no-store\r\nX-Request-ID: {id}\r\n",
+        status = answer.status,
+        title = title(answer.status),
+        content_type = answer.content_type,
+        length = answer.body.len(),
+    );
+    if let Some(seconds) = answer.retry_after {
+        number(out, "Retry-After", u64::from(seconds));
+    }
+    match then {
+        Then::KeepAlive | Then::Tunnel => {}
+        Then::KeepAliveSaid => field(out, b"Connection", b"keep-alive"),
+        Then::Close => field(out, b"Connection", b"close"),
+    }
+    out.extend_from_slice(b"\r\n");
+    if !is_to_head {
+        out.extend_from_slice(answer.body.as_bytes());
+    }
+}
+
+/// The backend's status and reason, under our version.
+fn status_line(answer: &Answer, bytes: &[u8], out: &mut Vec<u8>) {
+    out.extend_from_slice(b"HTTP/1.1 ");
+    out.extend_from_slice(&bytes[b"HTTP/1.1 ".len()..answer.fields]);
+}
+
+/// Whether a Connection field names this one, so that it must not travel further (RFC 9110 §7.6.1).
+fn is_nominated(fields: &[u8], name_asked: &[u8]) -> bool {
+    let connections = lines(fields).filter(|line| name(line.name) == Name::Connection);
+    connections
+        .flat_map(|line: Line<'_>| line.value.split(|byte| *byte == b','))
+        .any(|option| option.trim_ascii().eq_ignore_ascii_case(name_asked))
+}
+
+fn field(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
+    out.extend_from_slice(name);
+    out.extend_from_slice(b": ");
+    out.extend_from_slice(value);
+    out.extend_from_slice(b"\r\n");
+}
+
+fn number(out: &mut Vec<u8>, name: &str, number: u64) {
+    let mut digits = itoa::Buffer::new();
+    field(out, name.as_bytes(), digits.format(number).as_bytes());
+}
+
+#[cfg(test)]
+mod tests;
