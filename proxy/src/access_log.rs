@@ -36,6 +36,8 @@ pub(crate) struct Line<'a> {
     /// Which rule of the protocol the request broke.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) rule: Option<&'static str>,
+    /// Where the request came in.
+    pub(crate) listener: &'a str,
     pub(crate) route: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) upstream: Option<&'a str>,
@@ -173,6 +175,7 @@ mod tests {
             status: 200,
             reason: None,
             rule: None,
+            listener: "http",
             route: "api",
             upstream: Some("app"),
             backend: Some("app-1"),

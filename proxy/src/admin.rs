@@ -86,6 +86,7 @@ fn answer(edge: &Edge, method: &Method, path: &str) -> Response<Full<Bytes>> {
     match path {
         "/livez" => text(StatusCode::OK, "ok\n"),
         "/readyz" if edge.is_draining() => text(StatusCode::SERVICE_UNAVAILABLE, "draining\n"),
+        "/readyz" if !edge.is_ready() => text(StatusCode::SERVICE_UNAVAILABLE, "starting\n"),
         "/readyz" => text(StatusCode::OK, "ready\n"),
         "/metrics" => typed("text/plain; version=0.0.4; charset=utf-8", edge.metrics.registry.text()),
         "/v1/upstreams" => {

@@ -1,5 +1,6 @@
 //! The edge's configuration as the rooms get it: domain values only, which cannot be invalid.
 
+pub mod pattern;
 pub mod policy;
 pub mod raw;
 
@@ -12,7 +13,7 @@ use std::time::Duration;
 use cirque_shared::config::Invalid;
 use cirque_shared::telemetry::{Format, Level};
 
-use crate::route::{HostPattern, PathPattern};
+use pattern::{HostPattern, PathPattern};
 use policy::{Balance, Client, Http1, Outlier, Probe, Retry, Timeouts};
 
 /// The compiled-in defaults and the reference of every key.

@@ -1,6 +1,7 @@
 //! What every request can reach: routes, upstreams, metrics, the log, and how many requests there are.
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -25,6 +26,7 @@ pub(crate) struct Edge {
     pub(crate) no_route: RouteMetrics,
     pub(crate) access_log: AccessLog,
     pub(crate) in_flight: InFlight,
+    ready: AtomicBool,
     draining: AtomicBool,
 }
 
@@ -73,9 +75,35 @@ impl Edge {
             metrics,
             access_log,
             in_flight: InFlight::default(),
+            ready: AtomicBool::new(false),
             draining: AtomicBool::new(false),
             config,
         })
+    }
+
+    /// The number of the listener that accepted a connection at this address of ours.
+    pub(crate) fn listener_at(&self, local: Option<SocketAddr>) -> usize {
+        let found = local.and_then(|local| {
+            let listeners = self.config.listeners.iter();
+            let exact = listeners.clone().position(|listener| listener.address == local);
+            exact.or_else(|| listeners.clone().position(|listener| listener.address.port() == local.port()))
+        });
+        found.unwrap_or(0)
+    }
+
+    /// The name of a listener.
+    pub(crate) fn listener(&self, number: usize) -> &str {
+        self.config.listeners.get(number).map_or("", |listener| &listener.name)
+    }
+
+    /// All listeners accept connections: `/readyz` says so from now on.
+    pub(crate) fn ready(&self) {
+        self.ready.store(true, Ordering::Release);
+    }
+
+    /// Whether requests are accepted.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.ready.load(Ordering::Acquire)
     }
 
     /// Begins to stop: `/readyz` says so from now on.

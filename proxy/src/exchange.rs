@@ -27,6 +27,8 @@ const MOST_STALE: u32 = 2;
 pub(crate) struct Head {
     pub(crate) id: String,
     pub(crate) client: IpAddr,
+    /// The number of the listener that the request came in on.
+    pub(crate) listener: usize,
     pub(crate) method: String,
     pub(crate) host: String,
     pub(crate) path: String,
@@ -259,6 +261,7 @@ impl Exchange {
             status,
             reason: self.refusal.map(Refusal::reason),
             rule: self.rule,
+            listener: self.edge.listener(self.head.listener),
             route: route.map_or(NO_ROUTE, |route| &route.config.name),
             upstream: route.map(|route| route.config.upstream.as_str()),
             backend: self.answered_by.and_then(|index| Some(backends?.get(index)?.config.id.as_str())),

@@ -10,6 +10,7 @@ pub mod server;
 mod http1;
 mod listener;
 mod phases;
+mod turn;
 
 mod exchange;
 

@@ -3,12 +3,10 @@
 //! pingora limits single reads only, so a head that drips would never end. Each turn of a connection (waiting
 //! for a request, reading its head, answering it) therefore runs beside a deadline that the first hook stops.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use cirque_shared::shutdown::Guard;
 use pingora::apps::{HttpServerApp, HttpServerOptions, ReusedHttpStream};
 use pingora::protocols::http::ServerSession;
 use pingora::proxy::HttpProxy;
@@ -17,33 +15,13 @@ use pingora::server::ShutdownWatch;
 use crate::edge::Edge;
 use crate::phases::Phases;
 use crate::respond::Refusal;
-
-tokio::task_local! {
-    /// The turn that the current task is serving; the hooks reach it through this.
-    static TURN: Arc<Turn>;
-}
-
-/// One turn of a connection.
-#[derive(Debug, Default)]
-struct Turn {
-    head_is_complete: AtomicBool,
-    in_flight: Mutex<Option<Guard>>,
-}
+use crate::turn::{self, Turn};
 
 /// Serves connections through pingora's proxy.
 pub(crate) struct Listener {
     proxy: Arc<HttpProxy<Phases>>,
     edge: Arc<Edge>,
     options: HttpServerOptions,
-}
-
-/// To be called by the first hook: the head is there, so the request is in flight until its turn ends.
-pub(crate) fn head_is_complete(edge: &Edge) {
-    // Outside a turn (a request that pingora makes by itself) there is nothing to stop.
-    let _ = TURN.try_with(|turn| {
-        turn.head_is_complete.store(true, Ordering::Release);
-        *turn.in_flight.lock().unwrap_or_else(PoisonError::into_inner) = Some(edge.in_flight.enter());
-    });
 }
 
 impl Listener {
@@ -74,10 +52,10 @@ impl HttpServerApp for Listener {
         // A first read may take as long as a head may; later ones wait for the next request.
         session.set_read_timeout(Some(deadline));
         let turn = Arc::new(Turn::default());
-        let serve = TURN.scope(Arc::clone(&turn), self.proxy.process_new_http(session, shutdown));
+        let serve = turn::within(Arc::clone(&turn), self.proxy.process_new_http(session, shutdown));
         let overdue = async {
             tokio::time::sleep(deadline).await;
-            if turn.head_is_complete.load(Ordering::Acquire) {
+            if turn.head_is_complete() {
                 std::future::pending::<()>().await;
             }
         };

@@ -21,9 +21,9 @@ use pingora::{Error, ErrorSource, ErrorType, Result};
 use crate::edge::Edge;
 use crate::exchange::{Exchange, Head, Situation};
 use crate::headers::{FORWARDING, Forwarded, forwarded};
-use crate::listener;
 use crate::respond::Refusal;
 use crate::retry::{Decision, Failure};
+use crate::turn;
 
 /// The hooks.
 pub(crate) struct Phases {
@@ -88,7 +88,7 @@ impl ProxyHttp for Phases {
     fn init_downstream_modules(&self, _modules: &mut HttpModules) {}
 
     async fn early_request_filter(&self, session: &mut Session, ctx: &mut Ctx) -> Result<()> {
-        listener::head_is_complete(&self.edge);
+        turn::head_is_complete(&self.edge);
         let client = &self.edge.config.client;
         // Guarded: a connection that pingora marked as not reusable must stay so.
         if session.get_keepalive().is_some() {
@@ -131,8 +131,11 @@ impl ProxyHttp for Phases {
         request: &mut RequestHeader,
         ctx: &mut Ctx,
     ) -> Result<()> {
-        if let (Some(told), Some(exchange)) = (&ctx.forwarded, &ctx.exchange) {
-            tell(request, told, &exchange.head().id)?;
+        let (Some(told), Some(exchange)) = (&ctx.forwarded, &ctx.exchange) else { return Ok(()) };
+        tell(request, told, &exchange.head().id)?;
+        // pingora pools a connection whatever its idle time; asked to close, the backend sees to it.
+        if exchange.route().is_some_and(|route| route.upstream.config.timeouts.keepalive.is_zero()) {
+            request.insert_header("Connection", "close")?;
         }
         Ok(())
     }
@@ -186,6 +189,7 @@ impl ProxyHttp for Phases {
         }
         let exchange = ctx.exchange()?;
         exchange.answering(head.status.as_u16());
+        remove_hop_by_hop(head);
         head.insert_header("X-Request-ID", &exchange.head().id)
     }
 
@@ -273,6 +277,7 @@ fn head(session: &Session, edge: &Edge) -> (Head, Forwarded) {
     let head = Head {
         id,
         client: told.client,
+        listener: edge.listener_at(session.server_addr().and_then(|address| address.as_inet().copied())),
         method: request.method.as_str().to_owned(),
         host: request.uri.authority().map_or_else(|| text("host"), |authority| authority.as_str().to_owned()),
         path: request.uri.path().to_owned(),
@@ -292,6 +297,27 @@ fn is_too_large(session: &Session, limit: Option<u64>) -> bool {
     let length = std::str::from_utf8(session.get_header_bytes("content-length")).ok();
     let length = length.and_then(|length| length.trim().parse::<u64>().ok());
     matches!((length, limit), (Some(length), Some(limit)) if length > limit)
+}
+
+/// Removes what the backend said about its own connection (RFC 9110 §7.6.1); pingora passes it on.
+fn remove_hop_by_hop(head: &mut ResponseHeader) {
+    if head.status.as_u16() == 101 {
+        return;
+    }
+    let values = head.headers.get_all("connection").iter();
+    let nominated: Vec<String> = values
+        .flat_map(|value| {
+            String::from_utf8_lossy(value.as_bytes())
+                .split(',')
+                .map(|name| name.trim().to_ascii_lowercase())
+                .collect::<Vec<_>>()
+        })
+        .collect();
+    for name in nominated.iter().map(String::as_str).chain(["keep-alive", "proxy-connection"]) {
+        if !matches!(name, "content-length" | "transfer-encoding" | "connection" | "close" | "") {
+            head.remove_header(name);
+        }
+    }
 }
 
 /// Writes what a backend is told about its client.

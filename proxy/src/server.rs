@@ -1,7 +1,8 @@
 //! The composition root of the edge: binds, wires, runs, and stops as soon as nothing is in flight.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use async_trait::async_trait;
@@ -66,6 +67,7 @@ pub fn run(config: Config) -> anyhow::Result<()> {
     server.add_service(on_one_thread("probes", Probes(Arc::clone(&edge))));
     server.add_service(on_one_thread("admin", Admin::new(Arc::clone(&edge), admin)));
     server.add_service(on_one_thread("drain", Drain(Arc::clone(&edge))));
+    server.add_service(on_one_thread("ready", Ready(Arc::clone(&edge))));
     let listeners: Vec<String> = edge
         .config
         .listeners
@@ -106,6 +108,30 @@ fn on_one_thread<T>(name: &str, task: T) -> GenBackgroundService<T> {
 
 fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
     TcpListener::bind(address).with_context(|| format!("could not listen on {address}"))
+}
+
+/// Says that the edge is ready once every listener accepts: pingora binds them in its own time.
+struct Ready(Arc<Edge>);
+
+#[async_trait]
+impl BackgroundService for Ready {
+    async fn start(&self, mut shutdown: ShutdownWatch) {
+        for listener in &self.0.config.listeners {
+            let mut address = listener.address;
+            if address.ip().is_unspecified() {
+                address.set_ip(if address.is_ipv4() {
+                    Ipv4Addr::LOCALHOST.into()
+                } else {
+                    Ipv6Addr::LOCALHOST.into()
+                });
+            }
+            while tokio::net::TcpStream::connect(address).await.is_err() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        }
+        self.0.ready();
+        let _ = shutdown.wait_for(|stopping| *stopping).await;
+    }
 }
 
 /// Turns signals into pingora's terms.

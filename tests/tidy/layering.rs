@@ -11,8 +11,6 @@ struct Layers {
     folder: &'static str,
     /// Highest first. Rooms of one row do not import each other.
     rows: &'static [&'static [&'static str]],
-    /// Imports against the order that are known and are to be untied: (importer, imported). Add none.
-    knots: &'static [(&'static str, &'static str)],
 }
 
 const PROXY: Layers = Layers {
@@ -21,7 +19,7 @@ const PROXY: Layers = Layers {
         &["server"],
         &["admin", "listener"],
         &["phases", "http1"],
-        &["exchange", "headers"],
+        &["exchange", "headers", "turn"],
         &["edge"],
         &["upstream"],
         &["metrics", "balance", "access_log"],
@@ -30,8 +28,6 @@ const PROXY: Layers = Layers {
         &["route"],
         &["config"],
     ],
-    // The patterns of hosts and paths are parsed with the file and matched by the table.
-    knots: &[("config", "route"), ("phases", "listener")],
 };
 
 const APP: Layers = Layers {
@@ -45,7 +41,6 @@ const APP: Layers = Layers {
         &["db", "page", "query", "moment"],
         &["config", "metrics", "lifecycle"],
     ],
-    knots: &[],
 };
 
 #[test]
@@ -81,9 +76,7 @@ fn wrong_imports(source: &Source, layers: &Layers, height: &BTreeMap<&str, usize
     };
     let mut findings = Vec::new();
     for imported in imports(source) {
-        let allowed = imported == room
-            || layers.knots.contains(&(room, imported.as_str()))
-            || height.get(imported.as_str()).is_some_and(|other| other < own);
+        let allowed = imported == room || height.get(imported.as_str()).is_some_and(|other| other < own);
         // What is not a room is an item of lib.rs; lib.rs has none but rooms, so it is a new room.
         if !allowed {
             findings.push(format!("{}: {room} imports {imported}", source.path));
@@ -147,7 +140,7 @@ fn imports_are_found_alone_and_in_groups() {
 
 #[test]
 fn an_upward_import_and_an_unknown_room_are_findings() {
-    let layers = Layers { folder: "app/src/", rows: &[&["high"], &["low"]], knots: &[] };
+    let layers = Layers { folder: "app/src/", rows: &[&["high"], &["low"]] };
     let height = heights(&layers);
     let findings = |path: &str, text: &str| {
         wrong_imports(&Source { path: path.to_owned(), text: text.to_owned() }, &layers, &height)

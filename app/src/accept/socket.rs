@@ -91,9 +91,12 @@ impl Socket {
     fn written<T>(&mut self, outcome: Poll<io::Result<T>>, context: &mut Context<'_>) -> Poll<io::Result<T>> {
         if outcome.is_ready() {
             self.write.disarm();
-            // A connection that takes its answer, however slowly, is not idle.
-            if self.read.armed_for == Some(IDLE) {
+            // A connection that takes its answer, however slowly, is not idle: its idle time begins anew with
+            // each write. Here and not at the next read, because hyper does not ask again for bytes that it
+            // was already told to wait for.
+            if self.phase.0.load(Ordering::Relaxed) == IDLE {
                 self.read.disarm();
+                let _ = self.read.is_over(IDLE, self.limits.idle, context);
             }
             return outcome;
         }

@@ -7,9 +7,9 @@ use std::time::Duration;
 use cirque_shared::config::units::{ByteSize, Percent};
 use cirque_shared::config::{Problems, read_text};
 
+use super::pattern::{HostPattern, PathPattern};
 use super::policy::{BALANCE, Balance, Client, HTTP1, Outlier, Probe, RETRY_ON, Retry, RetryOn, Timeouts};
 use super::{AccessLog, Backend, Config, Listener, REFERENCE, Route, Upstream, raw};
-use crate::route::{HostPattern, PathPattern};
 
 /// The reference file as read; its settings are every file's defaults.
 fn reference() -> raw::File {

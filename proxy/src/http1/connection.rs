@@ -39,6 +39,7 @@ pub(crate) struct Connection<'a> {
     /// Whether the client has closed its half.
     pub(super) is_half_closed: bool,
     peer: IpAddr,
+    listener: usize,
     /// What backends are told about a peer that is not a trusted proxy.
     told: Vec<u8>,
     served: u32,
@@ -65,7 +66,13 @@ enum Waited {
 }
 
 impl<'a> Connection<'a> {
-    pub(super) fn new(edge: &'a Arc<Edge>, pool: &'a Pool, io: Stream, peer: IpAddr) -> Self {
+    pub(super) fn new(
+        edge: &'a Arc<Edge>,
+        pool: &'a Pool,
+        io: Stream,
+        peer: IpAddr,
+        listener: usize,
+    ) -> Self {
         let told = forwarded(peer, &[], "", "", false);
         let clock = Clock::new(edge.config.client.header_timeout);
         Self {
@@ -77,6 +84,7 @@ impl<'a> Connection<'a> {
             clock,
             is_half_closed: false,
             peer: told.client,
+            listener,
             told: write::told(&told),
             served: 0,
         }
@@ -181,6 +189,7 @@ impl<'a> Connection<'a> {
         Head {
             id,
             client: told.client,
+            listener: self.listener,
             host: text(&request.host),
             path: text(&request.path),
             method,
@@ -263,6 +272,7 @@ impl<'a> Connection<'a> {
         let head = Head {
             id: request_id::generate(),
             client: self.peer,
+            listener: self.listener,
             method: word(32),
             host: String::new(),
             path: word(1024).split('?').next().unwrap_or_default().to_owned(),
