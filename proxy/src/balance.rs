@@ -6,6 +6,9 @@ use crate::config::policy::Balance;
 /// (Mitzenmacher, "The power of two choices", 2001) and costs the same for any number.
 const FULL_SCAN: usize = 32;
 
+/// How often a place is drawn in search of a candidate.
+const MOST_DRAWS: usize = 8;
+
 /// What a decision needs to know of a backend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Candidate {
@@ -17,23 +20,41 @@ pub(crate) struct Candidate {
     pub(crate) weight: u32,
 }
 
-/// The index of the candidate to take, `None` when there is none.
+/// The place of the backend to take among `len`, `None` when no place has a candidate.
 ///
-/// `random` decides ties (in proportion to weight, so that idle backends share fairly) and draws.
+/// `candidate` says who stands at a place, or nobody who may be taken. `random` decides ties (in proportion to
+/// weight, so that idle backends share fairly) and draws.
 pub(crate) fn pick(
     policy: Balance,
-    candidates: impl ExactSizeIterator<Item = Candidate> + Clone,
+    len: usize,
+    candidate: impl Fn(usize) -> Option<Candidate>,
     random: u64,
 ) -> Option<usize> {
     match policy {
-        Balance::LeastConn if candidates.len() <= FULL_SCAN => least_conn(candidates, random),
+        Balance::LeastConn if len <= FULL_SCAN => least_conn((0..len).filter_map(candidate), random),
         Balance::LeastConn => {
-            let (first, second) = two_of(candidates.len(), random);
-            let mut pair = candidates.enumerate().filter(|(at, _)| *at == first || *at == second);
-            let pair = [pair.next(), pair.next()].into_iter().flatten().map(|(_, candidate)| candidate);
-            least_conn(pair, random.rotate_left(17))
+            let drawn = two_of(len, random, &candidate);
+            // So many are out that two could not be drawn: look at everyone.
+            drawn.or_else(|| least_conn((0..len).filter_map(&candidate), random))
         }
     }
+}
+
+/// The better of two candidates drawn at random; `None` when too few places have one.
+fn two_of(len: usize, random: u64, candidate: impl Fn(usize) -> Option<Candidate>) -> Option<usize> {
+    let mut seed = random;
+    let mut places = std::iter::repeat_with(|| {
+        seed = next_random(seed);
+        (seed >> 33) as usize % len
+    });
+    let first = places.by_ref().take(MOST_DRAWS).find_map(&candidate)?;
+    let second = places.take(MOST_DRAWS).filter(|place| *place != first.index).find_map(&candidate)?;
+    least_conn([first, second].into_iter(), random)
+}
+
+/// A linear congruential step (Knuth's MMIX); only its upper bits are used.
+fn next_random(seed: u64) -> u64 {
+    seed.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(0x1405_7b7e_f767_814f)
 }
 
 /// The lowest `(in_flight + 1) / weight`; ties are drawn in proportion to weight (reservoir sampling).
@@ -54,7 +75,7 @@ fn least_conn(candidates: impl Iterator<Item = Candidate>, random: u64) -> Optio
             }
             std::cmp::Ordering::Equal => {
                 tied_weight += u64::from(candidate.weight);
-                draw = draw.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(0x1405_7b7e_f767_814f);
+                draw = next_random(draw);
                 if (draw >> 33) % tied_weight < u64::from(candidate.weight) {
                     best = Some(candidate);
                 }
@@ -72,14 +93,6 @@ fn load_order(a: Candidate, b: Candidate) -> std::cmp::Ordering {
     a_side.cmp(&b_side)
 }
 
-/// Two different places among `len`, which is at least 2.
-fn two_of(len: usize, random: u64) -> (usize, usize) {
-    let len = len as u64;
-    let first = (random & 0xffff_ffff) % len;
-    let second = (first + 1 + (random >> 32) % (len - 1)) % len;
-    (first as usize, second as usize)
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -93,7 +106,8 @@ mod tests {
     }
 
     fn picked(loads: &[(u32, u32)], random: u64) -> Option<usize> {
-        pick(Balance::LeastConn, candidates(loads).into_iter(), random)
+        let candidates = candidates(loads);
+        pick(Balance::LeastConn, candidates.len(), |place| Some(candidates[place]), random)
     }
 
     #[test]
@@ -134,14 +148,12 @@ mod tests {
     }
 
     #[test]
-    fn two_of_many_are_never_the_same() {
-        for len in 2..50 {
-            for random in 0..500_u64 {
-                let random = random.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-                let (first, second) = two_of(len, random);
-                assert!(first != second && first < len && second < len);
-            }
+    fn the_only_candidate_among_many_is_found() {
+        for random in 0..200_u64 {
+            let only = |place| (place == 77).then_some(Candidate { index: 77, in_flight: 9, weight: 1 });
+            assert_eq!(pick(Balance::LeastConn, 100, only, next_random(random)), Some(77));
         }
+        assert_eq!(pick(Balance::LeastConn, 100, |_| None, 1), None);
     }
 
     #[test]

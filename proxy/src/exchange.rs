@@ -186,9 +186,9 @@ impl Exchange {
             (Failure::Status(_), Decision::GiveUp(_)) => self.active = Some(active),
             (Failure::Status(status), Decision::Retry) => {
                 active.chosen.lease.metrics.answered(status, active.began.elapsed());
-                self.attempts.push(record(&Active { status: Some(status), ..active }, failure.reason()));
+                self.record(&Active { status: Some(status), ..active }, failure.reason());
             }
-            _ => self.attempts.push(record(&active, failure.reason())),
+            _ => self.record(&active, failure.reason()),
         }
         decision
     }
@@ -229,15 +229,29 @@ impl Exchange {
             if !matches!(self.last_failure, Some(Failure::Status(status)) if Some(status) == active.status) {
                 judge(&route, &active, None);
             }
-            self.attempts.push(record(&active, "answered"));
+            self.record(&active, "answered");
         }
+    }
+
+    /// Keeps what the line says of an attempt.
+    fn record(&mut self, active: &Active, outcome: &'static str) {
+        if !self.edge.access_log.is_on() {
+            return;
+        }
+        self.attempts.push(Attempt {
+            backend: active.chosen.lease.config.id.clone(),
+            outcome,
+            status: active.status,
+            duration_ms: millis(active.began.elapsed()),
+            fail_open: active.chosen.is_fail_open,
+        });
     }
 
     /// Ends an attempt that nothing more is known of.
     fn release(&mut self) {
         if let Some(active) = self.active.take() {
             // A trial that ended without a verdict leaves the backend ejected for another term.
-            self.attempts.push(record(&active, "unfinished"));
+            self.record(&active, "unfinished");
         }
     }
 
@@ -297,16 +311,6 @@ fn judge(route: &Route, active: &Active, failure: Option<Failure>) {
     let event = if active.chosen.is_trial { Event::TrialFailed } else { Event::AttemptFailed };
     route.upstream.apply(lease.index, event, Instant::now());
     lease.suspected.notify_one();
-}
-
-fn record(active: &Active, outcome: &'static str) -> Attempt {
-    Attempt {
-        backend: active.chosen.lease.config.id.clone(),
-        outcome,
-        status: active.status,
-        duration_ms: millis(active.began.elapsed()),
-        fail_open: active.chosen.is_fail_open,
-    }
 }
 
 /// Milliseconds with three decimals.

@@ -129,25 +129,15 @@ impl Upstream {
     }
 
     fn pick(&self, wanted: impl Fn(&usize) -> bool) -> Option<usize> {
-        let mut candidates = [const { None }; 64];
-        // Pools above 64 backends are drawn from a random window of them: the cost stays flat.
-        let len = self.backends.len();
-        let offset = if len > candidates.len() { random() as usize % len } else { 0 };
-        let mut filled = 0;
-        for step in 0..len {
-            let index = (offset + step) % len;
-            if filled == candidates.len() {
-                break;
-            }
-            if wanted(&index) {
-                let backend = &self.backends[index];
-                candidates[filled] =
-                    Some(Candidate { index, in_flight: backend.in_flight(), weight: backend.config.weight });
-                filled += 1;
-            }
-        }
-        let wanted = candidates[..filled].iter().map(|candidate| candidate.expect("filled above"));
-        balance::pick(self.config.balance, wanted, random())
+        let candidate = |index: usize| {
+            let backend = &self.backends[index];
+            wanted(&index).then(|| Candidate {
+                index,
+                in_flight: backend.in_flight(),
+                weight: backend.config.weight,
+            })
+        };
+        balance::pick(self.config.balance, self.backends.len(), candidate, random())
     }
 
     fn chosen(&self, index: usize, is_trial: bool, is_fail_open: bool) -> Chosen {

@@ -15,17 +15,20 @@ use super::io::{Outgoing, PIECE, poll_append};
 use super::relay::Work;
 use super::upload::Refused;
 use super::write;
-use crate::config::Backend;
 use crate::config::policy::Timeouts;
 use crate::exchange::Exchange;
 use crate::respond::Refusal;
 use crate::retry::{Decision, Failure};
+use crate::upstream::backend::Backend;
 
 /// Pipelined requests are read ahead up to this, while one is answered.
 const MOST_AHEAD: usize = 16 * 1024;
 
 /// The largest head of an answer (nginx refuses above its proxy_buffer_size; this is generous).
 const MOST_ANSWER_HEAD: usize = 64 * 1024;
+
+/// What a head grows by on its way to a backend, usually.
+const HEAD_ROOM: usize = 256;
 
 /// A connection to a backend, in use by one attempt.
 pub(super) struct Peer {
@@ -53,13 +56,12 @@ impl Connection<'_> {
         work: &mut Work<'_>,
         exchange: &mut Exchange,
         backend: &Backend,
-        told: &[u8],
-        is_trusted: bool,
     ) -> Result<(Peer, Answer), Ended> {
         let mut peer = self.connect(backend, &work.timeouts, exchange.remaining()).await?;
         let out = &mut peer.out.bytes;
         let id = &exchange.head().id;
-        write::request(work.request, &self.input, told, is_trusted, id, &backend.name, out);
+        out.reserve(work.request.len + HEAD_ROOM);
+        write::request(work.request, &self.input, &work.told, id, &backend.config.name, out);
         work.upload.replay(out);
         // What came with the head leaves with the head.
         work.at += work.upload.take(&self.input[work.at..], out).map_err(of_refused)?;
@@ -81,11 +83,12 @@ impl Connection<'_> {
         remaining: Duration,
     ) -> Result<Peer, Ended> {
         let now = Instant::now();
-        if let Some(io) = self.pool.take(backend.address, now) {
+        let address = backend.config.address;
+        if let Some(io) = self.pool.take(address, now) {
             return Ok(Peer { io, is_reused: true, out: Outgoing::default(), input: Vec::new() });
         }
         self.clock.set(now + timeouts.connect.min(remaining));
-        let connecting = TcpStream::connect(backend.address);
+        let connecting = TcpStream::connect(address);
         tokio::pin!(connecting);
         let clock = &mut self.clock;
         let connected = poll_fn(|cx| {

@@ -16,10 +16,10 @@ use super::head::{self, EndFinder, Request, Rule};
 use super::io::{Clock, Outgoing, poll_append, poll_piece};
 use super::lines::{Name, lines, name};
 use super::pool::Pool;
-use super::write::{self, Then};
+use super::write::{self, Then, Told};
 use crate::edge::Edge;
 use crate::exchange::{Exchange, Head};
-use crate::headers::{Forwarded, forwarded};
+use crate::headers::forwarded;
 use crate::respond::Refusal;
 
 /// After an answer to a request that was not read to its end: how long and how much is still read, so that the
@@ -41,7 +41,7 @@ pub(crate) struct Connection<'a> {
     peer: IpAddr,
     listener: usize,
     /// What backends are told about a peer that is not a trusted proxy.
-    told: Vec<u8>,
+    told: Arc<Told>,
     served: u32,
 }
 
@@ -85,7 +85,7 @@ impl<'a> Connection<'a> {
             is_half_closed: false,
             peer: told.client,
             listener,
-            told: write::told(&told),
+            told: Arc::new(Told::new(&told)),
             served: 0,
         }
     }
@@ -97,16 +97,20 @@ impl<'a> Connection<'a> {
                 Waited::Head(request) => request,
                 Waited::Over => return,
                 Waited::Refused(refusal, rule) => {
-                    self.refuse_head(refusal, rule).await;
+                    Box::pin(self.refuse_head(refusal, rule)).await;
                     return self.linger().await;
                 }
             };
             self.served += 1;
             let in_flight = self.edge.in_flight.enter();
-            let turn = self.exchange(&request).await;
+            // Boxed: what an exchange needs is not held by connections that wait.
+            let turn = Box::pin(self.exchange(&request)).await;
             drop(in_flight);
             match turn {
-                Turn::Next { used } if used == self.input.len() => self.input = Vec::new(),
+                // Nothing is held while the client is idle.
+                Turn::Next { used } if used == self.input.len() => {
+                    (self.input, self.out) = (Vec::new(), Outgoing::default());
+                }
                 Turn::Next { used } => drop(self.input.drain(..used)),
                 Turn::Linger => return self.linger().await,
                 Turn::Close => return,
@@ -171,7 +175,7 @@ impl<'a> Connection<'a> {
     }
 
     /// What the head says, for the record.
-    pub(super) fn facts(&self, request: &Request, told: &Forwarded) -> Head {
+    pub(super) fn facts(&self, request: &Request, told: &Told) -> Head {
         let text = |range: &std::ops::Range<usize>| {
             if self.edge.access_log.is_on() {
                 String::from_utf8_lossy(&self.input[range.clone()]).into_owned()
@@ -179,9 +183,7 @@ impl<'a> Connection<'a> {
                 String::new()
             }
         };
-        let given =
-            lines(&self.input[request.fields..request.len]).find(|line| name(line.name) == Name::RequestId);
-        let given = given.map(|line| line.value).filter(|id| request_id::is_acceptable(id));
+        let given = request.id.clone().map(|id| &self.input[id]).filter(|id| request_id::is_acceptable(id));
         let id = given.map_or_else(request_id::generate, |id| String::from_utf8_lossy(id).into_owned());
         let method = String::from_utf8_lossy(&self.input[request.method.clone()]).into_owned();
         let is_idempotent =
@@ -197,11 +199,11 @@ impl<'a> Connection<'a> {
         }
     }
 
-    /// What backends are told about this request's client, as values and as lines.
-    pub(super) fn told(&self, request: &Request) -> (Forwarded, Vec<u8>) {
+    /// What backends are told about this request's client.
+    pub(super) fn told(&self, request: &Request) -> Arc<Told> {
         let trusted = &self.edge.config.trusted_proxies;
         if trusted.is_empty() {
-            return (forwarded(self.peer, &[], "", "", false), self.told.clone());
+            return Arc::clone(&self.told);
         }
         let fields = &self.input[request.fields..request.len];
         let joined = |wanted: Name| {
@@ -210,8 +212,7 @@ impl<'a> Connection<'a> {
         };
         let chain = joined(Name::ForwardedFor);
         let told = forwarded(self.peer, trusted, &chain, &joined(Name::ForwardedProto), false);
-        let lines = write::told(&told);
-        (told, lines)
+        Arc::new(Told::new(&told))
     }
 
     /// Whether the connection may be used for another request after this one.

@@ -13,10 +13,13 @@ use super::io::{PIECE, poll_piece};
 use super::relay::Work;
 use super::tunnel;
 use super::write::{self, Then};
-use crate::config::Backend;
 use crate::exchange::Exchange;
 use crate::respond::Refusal;
 use crate::retry::Failure;
+use crate::upstream::backend::Backend;
+
+/// What an answer's head grows by on its way to a client, usually.
+const ANSWER_ROOM: usize = 128;
 
 impl Connection<'_> {
     /// Passes an answer on.
@@ -35,6 +38,8 @@ impl Connection<'_> {
             _ if download.shown == Shown::UntilClose => Then::Close,
             _ => self.then(work.request, work.upload.is_done()),
         };
+        // Head and body leave together.
+        self.out.bytes.reserve(peer.input.len() + ANSWER_ROOM);
         write::answer(&answer, &peer.input, download.shown, then, &exchange.head().id, &mut self.out.bytes);
         let mut used = answer.len;
         if then == Then::Tunnel {
@@ -56,7 +61,7 @@ impl Connection<'_> {
                 let is_clean =
                     answer.keep_alive && used == peer.input.len() && !stray && work.upload.is_done();
                 if is_clean && peer.out.is_empty() {
-                    self.pool.put(backend.address, peer.io, work.timeouts.keepalive, Instant::now());
+                    self.pool.put(backend.config.address, peer.io, work.timeouts.keepalive, Instant::now());
                 }
             }
             Err(Ended::Backend(failure)) => {

@@ -109,8 +109,10 @@ pub(crate) struct Request {
     pub(crate) has_nominated: bool,
     /// Whether the target was in absolute form: Host is written anew then.
     pub(crate) is_absolute: bool,
-    /// Whether a query or fragment has to be cut off to get the path.
+    /// The target without its query.
     pub(crate) path: Range<usize>,
+    /// The X-Request-ID that the client gave, acceptable or not.
+    pub(crate) id: Option<Range<usize>>,
 }
 
 /// Finds the end of a head in bytes that arrive in pieces, without looking at any byte twice.
@@ -166,6 +168,7 @@ struct Seen {
     wants_upgrade: bool,
     has_nominated: bool,
     upgrade: Option<Range<usize>>,
+    id: Option<Range<usize>>,
 }
 
 /// Reads a complete head (`bytes` ends with its empty line).
@@ -226,6 +229,7 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Request, Rule> {
         upgrade: seen.upgrade.filter(|_| wants_upgrade).filter(|what| is_tunnel(&bytes[what.clone()])),
         has_nominated: seen.has_nominated,
         is_absolute: form.authority.is_some(),
+        id: seen.id,
     })
 }
 
@@ -336,6 +340,7 @@ impl Seen {
                 self.expects_continue = true;
             }
             Name::Upgrade => self.upgrade = Some(range_in(value, bytes)),
+            Name::RequestId => self.id = Some(range_in(value, bytes)),
             _ => {}
         }
         Ok(())

@@ -1,9 +1,12 @@
 //! One exchange over a client's connection: attempts at backends until one answers, then its answer.
 
+use std::sync::Arc;
+
 use super::attempt::Ended;
 use super::connection::{Connection, Turn};
 use super::head::Request;
 use super::upload::Upload;
+use super::write::Told;
 use crate::config::policy::Timeouts;
 use crate::exchange::{Exchange, Situation};
 use crate::respond::Refusal;
@@ -12,6 +15,7 @@ use crate::retry::Decision;
 /// What an exchange needs again and again.
 pub(super) struct Work<'r> {
     pub(super) request: &'r Request,
+    pub(super) told: Arc<Told>,
     pub(super) upload: Upload,
     pub(super) timeouts: Timeouts,
     /// Where the input that was not used yet begins.
@@ -22,7 +26,7 @@ pub(super) struct Work<'r> {
 impl Connection<'_> {
     /// Has a request answered.
     pub(super) async fn exchange(&mut self, request: &Request) -> Turn {
-        let (told, told_lines) = self.told(request);
+        let told = self.told(request);
         let mut exchange = Exchange::begin(self.edge, self.facts(request, &told));
         let host = std::str::from_utf8(&self.input[request.host.clone()]).unwrap_or_default();
         let path = std::str::from_utf8(&self.input[request.path.clone()]).unwrap_or_default();
@@ -36,14 +40,13 @@ impl Connection<'_> {
         };
         let is_to_head = self.input[request.method.clone()] == *b"HEAD";
         let timeouts = route.upstream.config.timeouts;
-        let mut work = Work { request, upload, timeouts, at: request.len, is_to_head };
+        let mut work = Work { request, told, upload, timeouts, at: request.len, is_to_head };
         loop {
             let backend = match exchange.next_backend() {
-                Ok(chosen) => chosen.lease.config.clone(),
+                Ok(chosen) => Arc::clone(chosen.lease.backend()),
                 Err(refusal) => return self.refuse(request, &mut exchange, refusal).await,
             };
-            let attempt = self.attempt(&mut work, &mut exchange, &backend, &told_lines, told.is_trusted);
-            let (peer, answer) = match attempt.await {
+            let (peer, answer) = match self.attempt(&mut work, &mut exchange, &backend).await {
                 Ok(answered) => answered,
                 Err(Ended::Replaced) => continue,
                 Err(Ended::Client(refusal)) => {

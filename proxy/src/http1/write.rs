@@ -1,6 +1,7 @@
 //! Writes the heads that leave: a request to a backend, an answer to a client, an answer of our own.
 
 use std::io::Write as _;
+use std::net::IpAddr;
 
 use super::answer::{self, Answer};
 use super::download::Shown;
@@ -10,24 +11,27 @@ use crate::headers::Forwarded;
 use crate::respond::{self, title};
 
 /// What a backend is told about the client, as field lines; for most clients the same for a whole connection.
-pub(crate) fn told(told: &Forwarded) -> Vec<u8> {
-    let Forwarded { client, chain, proto, .. } = told;
-    format!("X-Real-IP: {client}\r\nX-Forwarded-For: {chain}\r\nX-Forwarded-Proto: {proto}\r\n").into_bytes()
+#[derive(Debug)]
+pub(crate) struct Told {
+    pub(crate) is_trusted: bool,
+    pub(crate) client: IpAddr,
+    lines: String,
+}
+
+impl Told {
+    pub(crate) fn new(told: &Forwarded) -> Self {
+        let Forwarded { client, chain, proto, is_trusted } = told;
+        let lines =
+            format!("X-Real-IP: {client}\r\nX-Forwarded-For: {chain}\r\nX-Forwarded-Proto: {proto}\r\n");
+        Self { is_trusted: *is_trusted, client: *client, lines }
+    }
 }
 
 /// Appends the head of `request` (read from `bytes`) as a backend gets it.
 ///
 /// Fields keep their order, case and bytes, but for those that concern one connection only, those that speak
 /// for the client, and the framing, which is written anew.
-pub(crate) fn request(
-    request: &Request,
-    bytes: &[u8],
-    told: &[u8],
-    is_trusted: bool,
-    id: &str,
-    host: &str,
-    out: &mut Vec<u8>,
-) {
+pub(crate) fn request(request: &Request, bytes: &[u8], told: &Told, id: &str, host: &str, out: &mut Vec<u8>) {
     out.extend_from_slice(&bytes[request.method.clone()]);
     out.push(b' ');
     out.extend_from_slice(&bytes[request.target.clone()]);
@@ -43,7 +47,7 @@ pub(crate) fn request(
             Name::Host => !request.is_absolute,
             Name::Other => !request.has_nominated || !is_nominated(fields, line.name),
             Name::Expect => request.expects_continue,
-            Name::Forwarding => is_trusted,
+            Name::Forwarding => told.is_trusted,
             Name::Connection
             | Name::ContentLength
             | Name::HopByHop
@@ -72,7 +76,7 @@ pub(crate) fn request(
         field(out, b"Connection", b"upgrade");
         field(out, b"Upgrade", &bytes[upgrade.clone()]);
     }
-    out.extend_from_slice(told);
+    out.extend_from_slice(told.lines.as_bytes());
     field(out, b"X-Request-ID", id.as_bytes());
     out.extend_from_slice(b"\r\n");
 }

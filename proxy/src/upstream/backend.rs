@@ -74,6 +74,13 @@ impl Backend {
     }
 }
 
+impl Lease {
+    /// The backend, to be kept beyond the lease.
+    pub(crate) fn backend(&self) -> &Arc<Backend> {
+        &self.backend
+    }
+}
+
 impl std::ops::Deref for Lease {
     type Target = Backend;
 

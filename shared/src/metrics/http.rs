@@ -1,6 +1,5 @@
 //! The HTTP metrics that both tiers have in common, declared once.
 
-use std::collections::HashMap;
 use std::time::Duration;
 
 use super::{Counter, CounterFamily, DURATION_BUCKETS, Gauge, Histogram, HistogramFamily, Registry};
@@ -35,7 +34,7 @@ pub struct RouteMetrics {
     family: HttpMetrics,
     duration: Histogram,
     /// The series that exist from the start, by (method, status).
-    usual: HashMap<(&'static str, u16), Counter>,
+    usual: Vec<((&'static str, u16), Counter)>,
 }
 
 /// Counts one request in flight until it is dropped.
@@ -85,8 +84,8 @@ impl RouteMetrics {
     /// Counts one finished request with the status it was answered with (499: the client left before).
     pub fn finished(&self, method: &str, status: u16, duration: Duration) {
         let method = method_label(method);
-        match self.usual.get(&(method, status)) {
-            Some(counter) => counter.inc(),
+        match self.usual.iter().find(|((m, s), _)| *s == status && *m == method) {
+            Some((_, counter)) => counter.inc(),
             None => self.family.requests.with(&[&self.route, method, &code_label(status)]).inc(),
         }
         self.duration.observe(duration);

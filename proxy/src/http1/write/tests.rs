@@ -4,13 +4,16 @@ use super::super::answer::parse as parse_answer;
 use super::super::head::{EndFinder, parse};
 use super::*;
 
-const TOLD: &[u8] = b"X-Real-IP: 192.0.2.1\r\n";
+fn told(is_trusted: bool) -> Told {
+    let client = IpAddr::from([192, 0, 2, 1]);
+    Told { is_trusted, client, lines: "X-Real-IP: 192.0.2.1\r\n".to_owned() }
+}
 
 #[track_caller]
 fn forwarded(head: &str, is_trusted: bool, expected: &str) {
     let request = parse(head.as_bytes()).unwrap();
     let mut out = Vec::new();
-    super::request(&request, head.as_bytes(), TOLD, is_trusted, "id", "backend:80", &mut out);
+    super::request(&request, head.as_bytes(), &told(is_trusted), "id", "backend:80", &mut out);
     assert_eq!(String::from_utf8(out).unwrap(), expected);
 }
 
