@@ -59,6 +59,16 @@ fn requests_in_flight_are_finished_and_new_connections_refused() {
     assert_eq!(edge.access_log().len(), 4, "every request has its line although the process ended");
 }
 
+#[test]
+fn an_edge_that_says_it_is_ready_accepts_connections() {
+    let backend = Backend::start();
+    for _ in 0..5 {
+        let edge = Edge::builder().backend(&backend).launch();
+        edge.wait_until_ready();
+        edge.get("/x").expect_status(200);
+    }
+}
+
 // key: proxy.toml server.grace_period
 #[test]
 fn what_does_not_finish_within_the_grace_period_is_cut() {

@@ -97,6 +97,17 @@ fn a_slow_head_is_cut_at_its_deadline() {
     assert_eq!(node.metrics().value("app_connections_closed_total", &[("reason", "slow_head")]), 2.0);
 }
 
+// key: app.toml server.keep_alive_timeout
+#[test]
+fn an_idle_connection_is_closed_after_keep_alive_timeout() {
+    let node = Node::builder().toml("server.keep_alive_timeout = '1s'").start();
+    let mut connection = Connection::open(node.address());
+    connection.exchange(&Request::get("/livez")).unwrap().expect_status(200);
+    let began = Instant::now();
+    assert_eq!(connection.read_until_close(ms(8000)), Some(Vec::new()));
+    assert!(began.elapsed() > ms(800) && began.elapsed() < ms(3000), "{:?}", began.elapsed());
+}
+
 // key: app.toml server.write_timeout
 #[test]
 fn a_client_that_takes_no_byte_is_closed_after_write_timeout() {

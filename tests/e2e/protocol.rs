@@ -2,9 +2,13 @@
 
 use std::time::Duration;
 
+use cirque_tests::edge::Path;
 use cirque_tests::{Backend, Connection, Edge, Reply, Request};
 
 use crate::witness::nothing_in_flight;
+
+/// What pingora-proxy's path passes on although RFC 9112 forbids it; ours refuses all of it.
+const LAX_IN_PINGORA: [&str; 3] = ["two framings", "no Host", "bare line feeds"];
 
 /// Sends these bytes; the first line of the answer, empty when the connection was closed without one.
 fn answer_to(edge: &Edge, bytes: &str) -> String {
@@ -25,6 +29,10 @@ fn requests_that_two_servers_could_read_differently_are_refused() {
     let mut accepted = Vec::new();
     let cases = [
         (
+            "two framings",
+            "POST /bad HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        ),
+        (
             "two lengths",
             "POST /bad HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\nContent-Length: 5\r\n\r\nabcde",
         ),
@@ -33,20 +41,23 @@ fn requests_that_two_servers_could_read_differently_are_refused() {
             "a coding that is not chunked",
             "POST /bad HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: xchunked\r\n\r\n0\r\n\r\n",
         ),
+        ("no Host", "GET /bad HTTP/1.1\r\nX: y\r\n\r\n"),
         ("two Hosts", "GET /bad HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n"),
         ("a folded line", "GET /bad HTTP/1.1\r\nHost: a\r\nX: y\r\n z\r\n\r\n"),
         ("a space before the colon", "GET /bad HTTP/1.1\r\nHost: a\r\nX : y\r\n\r\n"),
+        ("bare line feeds", "GET /bad HTTP/1.1\nHost: a\n\n"),
         ("a zero byte in a value", "GET /bad HTTP/1.1\r\nHost: a\r\nX: \0\r\n\r\n"),
         ("no version", "GET /bad\r\nHost: a\r\n\r\n"),
     ];
     for (what, bytes) in cases {
         let answer = answer_to(&edge, bytes);
         if !(answer.is_empty() || answer.starts_with("HTTP/1.1 4")) {
-            accepted.push(format!("{what}: {answer}"));
+            accepted.push(what);
         }
     }
-    assert!(accepted.is_empty(), "{accepted:#?}");
-    assert!(backend.requests_to("/bad").is_empty(), "{:#?}", backend.requests_to("/bad"));
+    let lax: &[&str] = if Path::under_test() == Path::Pingora { &LAX_IN_PINGORA } else { &[] };
+    assert_eq!(accepted, lax);
+    assert_eq!(backend.requests_to("/bad").len(), lax.len());
     nothing_in_flight(&edge);
 }
 

@@ -159,6 +159,17 @@ fn headers_about_the_clients_connection_do_not_reach_the_backend() {
 }
 
 #[test]
+fn headers_about_the_backends_connection_do_not_reach_the_client() {
+    let reply = Reply::ok("x").header("Keep-Alive", "timeout=1").header("Connection", "x-secret");
+    let backend = Backend::answering(reply.header("X-Secret", "1"));
+    let edge = Edge::before(&[&backend]);
+    let response = edge.get("/hop");
+    for name in ["keep-alive", "x-secret"] {
+        assert_eq!(response.header(name), None, "{name} reached the client");
+    }
+}
+
+#[test]
 fn an_answer_that_is_cut_is_seen_to_be_cut() {
     let backend = Backend::start();
     backend.answer_on("/counted", Reply::ok(vec![b'x'; 100_000]).cut_after(50_000));
@@ -205,5 +216,22 @@ fn an_idle_connection_to_a_backend_is_closed_after_keepalive_timeout() {
             elapsed > Duration::from_millis(800) && elapsed < Duration::from_secs(4),
             "{place}: {elapsed:?}"
         );
+    }
+}
+
+#[test]
+fn no_connection_is_kept_when_keepalive_timeout_is_zero() {
+    for place in ["upstreams.app", "defaults.upstream"] {
+        let backend = Backend::start();
+        let edge = Edge::builder().backend(&backend).without_probe();
+        let edge = edge.toml(&format!("{place}.keepalive_timeout = '0s'")).start();
+        let mut client = edge.client();
+        for _ in 0..5 {
+            client.get("/new").expect_status(200);
+        }
+        let seen = backend.requests_to("/new");
+        let connections: std::collections::BTreeSet<u64> =
+            seen.iter().map(|request| request.connection).collect();
+        assert_eq!(connections.len(), 5, "{place}");
     }
 }

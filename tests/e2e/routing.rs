@@ -100,6 +100,16 @@ fn every_listener_accepts_and_is_named_at_the_start() {
     }
 }
 
+#[test]
+fn the_log_says_on_which_listener_a_request_came() {
+    let backend = Backend::start();
+    let (edge, second) = two_listeners(&backend);
+    edge.get("/first").expect_status(200);
+    Client::to(second).get("/second").expect_status(200);
+    assert_eq!(edge.logged("/first")["listener"], "inside");
+    assert_eq!(edge.logged("/second")["listener"], "outside");
+}
+
 /// An edge that also listens on a second address, before this backend.
 fn two_listeners(backend: &Backend) -> (Edge, SocketAddr) {
     let builder = Edge::builder().backend(backend);

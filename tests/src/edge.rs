@@ -19,6 +19,22 @@ use crate::scrape::Scrape;
 
 const START: Duration = Duration::from_secs(20);
 
+/// Which path carries HTTP/1.1 from clients (`server.http1`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Path {
+    Own,
+    Pingora,
+}
+
+impl Path {
+    /// The one that is tested: the test binary `e2e_pingora` runs the same tests over the other path.
+    pub fn under_test() -> Path {
+        let own = std::env::current_exe().expect("a running test knows its own path");
+        let name = own.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        if name.starts_with("e2e_pingora") { Path::Pingora } else { Path::Own }
+    }
+}
+
 /// Writes a `proxy.toml` of one listener, one route `all` and one upstream `app`, unless the test says otherwise.
 #[derive(Debug, Clone)]
 pub struct Builder {
@@ -37,7 +53,11 @@ impl Builder {
              routes = [{{ name = 'all', paths = ['/*'], upstream = 'app' }}]\n\
              upstreams.app.backends = []\n"
         );
-        Builder { address, admin, document: document::parse(&text) }
+        let builder = Builder { address, admin, document: document::parse(&text) };
+        match Path::under_test() {
+            Path::Own => builder,
+            Path::Pingora => builder.toml("server.http1 = 'pingora'"),
+        }
     }
 
     /// Adds a backend to the upstream `app`.
