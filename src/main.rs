@@ -5,9 +5,9 @@ mod up;
 
 use std::process::ExitCode;
 
-// Measured beside the system's allocator and jemalloc: docs/decisions/0006-allocator.md.
+// Measured beside the system's allocator and mimalloc: docs/decisions/0006-allocator.md.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
     up::follow_parent();
