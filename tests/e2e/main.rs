@@ -2,6 +2,7 @@
 
 mod balancing;
 mod config;
+mod corpus;
 mod drain;
 mod failover;
 mod limits;

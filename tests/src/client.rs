@@ -1,7 +1,7 @@
 //! Decides what a client sends, byte by byte if need be, and how its answer is read.
 
 use std::fmt;
-use std::io::{self, BufReader, ErrorKind, Read, Write};
+use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::Duration;
 
@@ -224,6 +224,14 @@ impl Connection {
                 Err(_) => return Some(all),
             }
         }
+    }
+
+    /// Whether anything comes (an answer, or the end) within `bound`; nothing is taken from the wire.
+    pub fn has_input_within(&mut self, bound: Duration) -> bool {
+        self.set_timeout(bound);
+        let seen = self.stream.fill_buf().map(<[u8]>::len);
+        self.set_timeout(TIMEOUT);
+        !matches!(seen, Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut))
     }
 
     pub fn exchange(&mut self, request: &Request) -> io::Result<Response> {

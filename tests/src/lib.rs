@@ -2,6 +2,7 @@
 //!
 //! In reading order: [`eventually()`] waits, [`process`] owns a child, [`ports`] hands out addresses,
 //! [`client`] and [`load`] are the outside world, [`backend`] and [`chaos`] are what goes wrong behind the edge,
+//! [`recorder`] is the strict witness of what a proxy forwards,
 //! [`scrape`] reads metrics, [`edge`], [`node`] and [`cluster`] put a whole system together.
 //! Everything here blocks: a test is a plain function that reads from top to bottom.
 
@@ -17,6 +18,7 @@ pub mod load;
 pub mod node;
 pub mod ports;
 pub mod process;
+pub mod recorder;
 pub mod scrape;
 pub mod sync;
 
@@ -28,4 +30,5 @@ pub use eventually::{eventually, throughout};
 pub use load::Load;
 pub use node::Node;
 pub use process::Process;
+pub use recorder::Recorder;
 pub use scrape::Scrape;
