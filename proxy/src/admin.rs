@@ -24,6 +24,9 @@ use crate::upstream::Upstream;
 /// Connections at once: an operator, a scraper and a few probes need less.
 const MOST_CONNECTIONS: usize = 64;
 
+/// How long a connection may last, whatever it does: nobody can hold all of them for ever.
+const LONGEST_CONNECTION: Duration = Duration::from_secs(300);
+
 /// The admin listener; bound before anything starts, so that a taken port is an error at once.
 pub(crate) struct Admin {
     edge: Arc<Edge>,
@@ -71,12 +74,12 @@ async fn serve(stream: tokio::net::TcpStream, edge: Arc<Edge>) {
         let response = answer(&edge, request.method(), request.uri().path());
         async move { Ok::<_, Infallible>(response) }
     });
-    // A connection that fails concerns the client alone.
-    let _ = http1::Builder::new()
+    // A connection that fails, or takes too long, concerns the client alone.
+    let served = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(Duration::from_secs(30))
-        .serve_connection(TokioIo::new(stream), service)
-        .await;
+        .serve_connection(TokioIo::new(stream), service);
+    let _ = tokio::time::timeout(LONGEST_CONNECTION, served).await;
 }
 
 fn answer(edge: &Edge, method: &Method, path: &str) -> Response<Full<Bytes>> {

@@ -74,6 +74,8 @@ struct Active {
     chosen: Chosen,
     began: Instant,
     status: Option<u16>,
+    /// Whether the pool has heard of its outcome: it is told once.
+    is_judged: bool,
 }
 
 impl Exchange {
@@ -151,12 +153,12 @@ impl Exchange {
         if let Some(failure) = self.last_failure {
             route.upstream.metrics.retried(failure);
         }
-        Ok(&self.active.insert(Active { chosen, began: now, status: None }).chosen)
+        Ok(&self.active.insert(Active { chosen, began: now, status: None, is_judged: false }).chosen)
     }
 
     /// An attempt failed: the backend is judged, and the answer says whether to try another one.
     pub(crate) fn fail(&mut self, failure: Failure, situation: Situation) -> Decision {
-        let Some(active) = self.active.take() else { return Decision::GiveUp(GiveUp::NoneLeft) };
+        let Some(mut active) = self.active.take() else { return Decision::GiveUp(GiveUp::NoneLeft) };
         let Some(route) = self.route.clone() else { return Decision::GiveUp(GiveUp::NoneLeft) };
         let is_stale = failure == Failure::StaleConnection && self.n_stale < MOST_STALE;
         let failure = if failure == Failure::StaleConnection && !is_stale { Failure::Reset } else { failure };
@@ -165,7 +167,7 @@ impl Exchange {
             active.chosen.lease.metrics.failed(failure);
         } else {
             self.tried.push(active.chosen.lease.index);
-            judge(&route, &active, Some(failure));
+            judge(&route, &mut active, Some(failure));
         }
         let request = Attempted {
             attempts: u32::try_from(self.tried.len()).unwrap_or(u32::MAX),
@@ -173,7 +175,11 @@ impl Exchange {
             is_replayable: situation.is_replayable,
             answer_started: situation.answer_started,
             remaining: self.remaining(),
-            untried: route.upstream.n_untried(&self.tried),
+            untried: route.upstream.n_untried(
+                &self.tried,
+                Instant::now(),
+                !matches!(failure, Failure::Status(_)),
+            ),
         };
         let decision = retry::decide(&route.config.retry, failure, &request, &route.budget);
         self.last_failure = Some(failure);
@@ -191,6 +197,12 @@ impl Exchange {
             _ => self.record(&active, failure.reason()),
         }
         decision
+    }
+
+    /// The time of the request ran out while something else than the backend was slow: it is not blamed.
+    pub(crate) fn run_out(&mut self) {
+        self.gave_up = Some(GiveUp::DeadlineReached);
+        self.release();
     }
 
     /// The head of an answer is on its way to the client.
@@ -224,11 +236,8 @@ impl Exchange {
 
     /// The answer went out whole.
     pub(crate) fn succeed(&mut self) {
-        if let (Some(active), Some(route)) = (self.active.take(), self.route.clone()) {
-            // A retryable status was judged when it came.
-            if !matches!(self.last_failure, Some(Failure::Status(status)) if Some(status) == active.status) {
-                judge(&route, &active, None);
-            }
+        if let (Some(mut active), Some(route)) = (self.active.take(), self.route.clone()) {
+            judge(&route, &mut active, None);
             self.record(&active, "answered");
         }
     }
@@ -250,7 +259,9 @@ impl Exchange {
     /// Ends an attempt that nothing more is known of.
     fn release(&mut self) {
         if let Some(active) = self.active.take() {
-            // A trial that ended without a verdict leaves the backend ejected for another term.
+            if let (true, false, Some(route)) = (active.chosen.is_trial, active.is_judged, &self.route) {
+                route.upstream.apply(active.chosen.lease.index, Event::TrialAbandoned, Instant::now());
+            }
             self.record(&active, "unfinished");
         }
     }
@@ -298,15 +309,18 @@ impl Drop for Exchange {
     }
 }
 
-/// Tells the pool how an attempt went.
-fn judge(route: &Route, active: &Active, failure: Option<Failure>) {
+/// Tells the pool, once, how an attempt went.
+fn judge(route: &Route, active: &mut Active, failure: Option<Failure>) {
+    if std::mem::replace(&mut active.is_judged, true) {
+        return;
+    }
+    let lease = &active.chosen.lease;
     let Some(failure) = failure else {
         if active.chosen.is_trial {
-            route.upstream.apply(active.chosen.lease.index, Event::TrialSucceeded, Instant::now());
+            route.upstream.apply(lease.index, Event::TrialSucceeded, Instant::now());
         }
         return;
     };
-    let lease = &active.chosen.lease;
     lease.metrics.failed(failure);
     let event = if active.chosen.is_trial { Event::TrialFailed } else { Event::AttemptFailed };
     route.upstream.apply(lease.index, event, Instant::now());

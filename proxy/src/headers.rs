@@ -57,7 +57,7 @@ pub(crate) fn forwarded(
             break;
         }
     }
-    let mut kept: Vec<&str> = hops().filter(|hop| address(hop).is_some()).collect();
+    let mut kept: Vec<&str> = hops().take_while(|hop| address(hop).is_some()).collect();
     kept.reverse();
     let mut chain = kept.join(", ");
     if !chain.is_empty() {
@@ -123,7 +123,7 @@ mod tests {
 
     #[test]
     fn garbage_ends_the_walk_and_is_not_passed_on() {
-        check("10.0.0.1", "198.51.100.7, <script>, 10.0.0.2", "10.0.0.2", "198.51.100.7, 10.0.0.2, 10.0.0.1");
+        check("10.0.0.1", "198.51.100.7, <script>, 10.0.0.2", "10.0.0.2", "10.0.0.2, 10.0.0.1");
         check("10.0.0.1", "unknown", "10.0.0.1", "10.0.0.1");
     }
 

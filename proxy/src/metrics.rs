@@ -209,7 +209,7 @@ impl BackendMetrics {
 fn refusals(registry: &Registry) -> HashMap<&'static str, Counter> {
     let family = registry.counters(
         "proxy_refusals_total",
-        "Requests that the edge answered with an error of its own, by reason.",
+        "Requests that did not get a whole answer from a backend, by reason.",
         &["reason"],
     );
     Refusal::ALL.iter().map(|refusal| (refusal.reason(), family.with(&[refusal.reason()]))).collect()

@@ -65,17 +65,16 @@ impl Upstream {
     pub(crate) fn choose(&self, tried: &[usize], now: Instant) -> Result<Chosen, NoBackend> {
         let now_ms = self.millis(now);
         let untried = |index: &usize| !tried.contains(index);
-        loop {
-            let available = |index: &usize| self.backends[*index].is_available(now_ms);
-            if let Some(index) = self.pick(|index| untried(index) && available(index)) {
-                let is_trial = self.backends[index].needs_trial(now_ms);
-                // Lost the trial to another request: it is out again, so look for someone else.
-                if is_trial && self.apply(index, Event::TrialBegan, now).is_none() {
-                    continue;
-                }
+        let available = |index: &usize| self.backends[*index].is_available(now_ms);
+        // Trials lost to other requests; looked at once each, so that the search ends.
+        let mut lost = Vec::new();
+        while let Some(index) = self.pick(|index| untried(index) && !lost.contains(index) && available(index))
+        {
+            let is_trial = self.backends[index].needs_trial(now_ms);
+            if !is_trial || self.apply(index, Event::TrialBegan, now).is_some() {
                 return Ok(self.chosen(index, is_trial, false));
             }
-            break;
+            lost.push(index);
         }
         if !(0..self.backends.len()).any(|index| untried(&index)) {
             return Err(NoBackend::AllTried);
@@ -89,9 +88,16 @@ impl Upstream {
         Ok(self.chosen(index, false, true))
     }
 
-    /// How many backends a further attempt could go to.
-    pub(crate) fn n_untried(&self, tried: &[usize]) -> usize {
-        (0..self.backends.len()).filter(|index| !tried.contains(index)).count()
+    /// How many backends a further attempt could go to: those available, and all of them when the pool fails
+    /// open and `despite_doubt` says that anything is better than what there is.
+    pub(crate) fn n_untried(&self, tried: &[usize], now: Instant, despite_doubt: bool) -> usize {
+        let now_ms = self.millis(now);
+        let doubtful = despite_doubt && self.config.fail_open;
+        let backends = self.backends.iter().enumerate();
+        let wanted = |(index, backend): &(usize, &std::sync::Arc<Backend>)| {
+            !tried.contains(index) && (doubtful || backend.is_available(now_ms))
+        };
+        backends.filter(wanted).count()
     }
 
     /// Takes in what happened to a backend; the only door to its availability.
@@ -109,7 +115,9 @@ impl Upstream {
             others_available: others.filter(|(other, b)| *other != index && b.is_available(now_ms)).count(),
         };
         let change = facts[index].apply(event, now, &limits);
-        let blocked_until = facts[index].blocked_until().map(|until| until.map(|until| self.millis(until)));
+        // Rounded up: nobody may think it is time before it is.
+        let blocked_until =
+            facts[index].blocked_until().map(|until| until.map(|until| self.millis(until) + 1));
         backend.publish(blocked_until);
         if let Some(change) = change {
             self.announce(backend, change);
@@ -156,7 +164,7 @@ impl Upstream {
             Change::Admitted => {
                 tracing::info!(upstream, backend = id, cause = "outlier", "backend is admitted")
             }
-            Change::TrialBegan => return,
+            Change::TrialBegan | Change::TrialAbandoned => return,
         }
         backend.metrics.transition(change.name());
     }

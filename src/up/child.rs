@@ -26,7 +26,7 @@ const SHORT_LIVES: u32 = 3;
 /// How long a process may take to end before it is killed: more than its own grace period.
 const LONGEST_END: Duration = Duration::from_secs(35);
 
-/// Set for every child: it ends with us, however we end.
+/// Set to our pid for every child: it ends with us, however we end.
 pub(crate) const CHILD_MARK: &str = "CIRQUE_UP_CHILD";
 
 /// What to start.
@@ -131,12 +131,18 @@ async fn supervise(
             () = tokio::time::sleep(pause) => {}
             () = told(&mut stopping) => return,
         }
-        process = match spawn(&part) {
-            Ok(process) => process,
-            Err(error) => {
-                say(&cirque_shared::report::chain(error.as_ref()));
-                *lock(&shared.state) = Supervised::Failing("could not be started".to_owned());
-                return;
+        process = loop {
+            match spawn(&part) {
+                Ok(process) => break process,
+                Err(error) => {
+                    short_lives += 1;
+                    say(&cirque_shared::report::chain(error.as_ref()));
+                    *lock(&shared.state) = Supervised::Failing("could not be started".to_owned());
+                }
+            }
+            tokio::select! {
+                () = tokio::time::sleep(backoff.after(short_lives, random())) => {}
+                () = told(&mut stopping) => return,
             }
         };
         let pid = process.id();
@@ -164,13 +170,14 @@ async fn finish(mut process: tokio::process::Child) {
 }
 
 fn spawn(part: &Part) -> anyhow::Result<tokio::process::Child> {
-    let own = std::env::current_exe().context("could not find this program")?;
     let log = File::options().create(true).append(true).open(&part.log);
     let log = log.with_context(|| format!("could not open {}", part.log.display()))?;
     let errors = log.try_clone().with_context(|| format!("could not open {}", part.log.display()))?;
-    Command::new(own)
+    // The running program itself, also when its file was replaced by a newer build.
+    Command::new("/proc/self/exe")
+        .arg0("cirque")
         .args(&part.args)
-        .env(CHILD_MARK, "1")
+        .env(CHILD_MARK, std::process::id().to_string())
         .env_remove("DATABASE_URL")
         .stdin(Stdio::null())
         .stdout(log)
@@ -184,9 +191,16 @@ fn spawn(part: &Part) -> anyhow::Result<tokio::process::Child> {
 
 /// To be called first thing in a process that `cirque up` may have started: it ends with its parent.
 pub(crate) fn follow_parent() {
-    if std::env::var_os(CHILD_MARK).is_some() {
-        // Where the kernel refuses, a parent that was killed leaves us running: worth no failure.
-        let _ = rustix::process::set_parent_process_death_signal(Some(Signal::TERM));
+    let Some(parent) =
+        std::env::var(CHILD_MARK).ok().and_then(|pid| pid.parse().ok()).and_then(Pid::from_raw)
+    else {
+        return;
+    };
+    // Where the kernel refuses, a parent that was killed leaves us running: worth no failure.
+    let _ = rustix::process::set_parent_process_death_signal(Some(Signal::TERM));
+    if rustix::process::getppid() != Some(parent) {
+        // It was gone before we asked.
+        std::process::exit(1);
     }
 }
 

@@ -12,7 +12,7 @@ use crate::error::{ApiError, Code};
 use crate::state::AppState;
 
 /// What stands for a status where there was no answer; see `RouteMetrics::finished`.
-const CLIENT_LEFT: u16 = 0;
+const CLIENT_LEFT: u16 = 499;
 
 /// The longest path that is logged, in characters.
 const SHOWN: usize = 256;

@@ -117,8 +117,10 @@ fn listeners(raw: Vec<raw::Listener>, problems: &mut Problems) -> Vec<Listener> 
     for (index, raw) in raw.into_iter().enumerate() {
         let at = format!("listeners[{index}]");
         let name = name(&format!("{at}.name"), raw.name, &mut seen, problems);
-        let address = address(&format!("{at}.address"), raw.address, problems);
-        if !taken.insert(address) && address.port() != 0 {
+        let address = address(&format!("{at}.address"), raw.address.clone(), problems);
+        if raw.address.as_deref().is_some_and(|text| text.ends_with(":0")) {
+            problems.push(&format!("{at}.address"), "must name a port other than 0");
+        } else if !taken.insert(address) && address.port() != 0 {
             problems.push(&format!("{at}.address"), format!("{address} is used by another listener"));
         }
         listeners.push(Listener { name, address });

@@ -1,7 +1,6 @@
 //! One attempt at a backend: a connection, the request sent, and the head of an answer awaited.
 
 use std::future::{Future as _, poll_fn};
-use std::io;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -12,6 +11,7 @@ use super::answer::{self, Answer};
 use super::connection::Connection;
 use super::head::EndFinder;
 use super::io::{Outgoing, PIECE, poll_append};
+use super::lines::{Name, lines, name};
 use super::relay::Work;
 use super::upload::Refused;
 use super::write;
@@ -27,6 +27,9 @@ const MOST_AHEAD: usize = 16 * 1024;
 /// The largest head of an answer (nginx refuses above its proxy_buffer_size; this is generous).
 const MOST_ANSWER_HEAD: usize = 64 * 1024;
 
+/// Interim answers (100, 103) that one request may get.
+const MOST_INTERIM: usize = 16;
+
 /// What a head grows by on its way to a backend, usually.
 const HEAD_ROOM: usize = 256;
 
@@ -36,6 +39,12 @@ pub(super) struct Peer {
     is_reused: bool,
     pub(super) out: Outgoing,
     pub(super) input: Vec<u8>,
+    /// When the request was last moved along: since then the backend is waited for.
+    asked: Instant,
+    /// Whether any head was read.
+    has_spoken: bool,
+    /// Whether it takes no more bytes; it may still have answered.
+    pub(super) is_deaf: bool,
 }
 
 /// Why an attempt or an answer ended early.
@@ -45,6 +54,8 @@ pub(super) enum Ended {
     Backend(Failure),
     /// Through the client.
     Client(Refusal),
+    /// The request's own time ran out, and not through the backend.
+    RanOut,
     /// The backend's status is to be replaced by another attempt's.
     Replaced,
 }
@@ -85,8 +96,9 @@ impl Connection<'_> {
         let now = Instant::now();
         let address = backend.config.address;
         if let Some(io) = self.pool.take(address, now) {
-            return Ok(Peer { io, is_reused: true, out: Outgoing::default(), input: Vec::new() });
+            return Ok(Peer::new(io, true, now));
         }
+        let is_cut_short = remaining < timeouts.connect;
         self.clock.set(now + timeouts.connect.min(remaining));
         let connecting = TcpStream::connect(address);
         tokio::pin!(connecting);
@@ -97,10 +109,13 @@ impl Connection<'_> {
             }
             clock.poll_ring(cx).map(|()| Err(Failure::ConnectTimeout))
         });
-        let io = connected.await.map_err(Ended::Backend)?;
+        let io = connected.await.map_err(|failure| match failure {
+            Failure::ConnectTimeout if is_cut_short => Ended::RanOut,
+            failure => Ended::Backend(failure),
+        })?;
         // Without it small pieces would wait for acknowledgements; where it fails, they do.
         let _ = io.set_nodelay(true);
-        Ok(Peer { io, is_reused: false, out: Outgoing::default(), input: Vec::new() })
+        Ok(Peer::new(io, false, Instant::now()))
     }
 
     /// Sends the request and reads heads until a final one; interim ones are passed on.
@@ -111,12 +126,13 @@ impl Connection<'_> {
         deadline: Instant,
     ) -> Result<Answer, Ended> {
         let mut finder = EndFinder::default();
-        loop {
+        for _ in 0..=MOST_INTERIM {
             let answer = self.head_of_answer(work, peer, &mut finder, deadline).await?;
+            peer.has_spoken = true;
+            if answer.status == 101 && !self.is_asked_for(work, peer, &answer) {
+                return Err(Ended::Backend(Failure::Protocol));
+            }
             if !answer.is_interim() {
-                if answer.status == 101 && work.request.upgrade.is_none() {
-                    return Err(Ended::Backend(Failure::Protocol));
-                }
                 return Ok(answer);
             }
             // A 1.0 client does not know interim answers (RFC 9110 §15.2).
@@ -127,6 +143,15 @@ impl Connection<'_> {
             peer.input.drain(..answer.len);
             finder = EndFinder::default();
         }
+        Err(Ended::Backend(Failure::Protocol))
+    }
+
+    /// Whether a switch of protocols is to the one that the client named.
+    fn is_asked_for(&self, work: &Work<'_>, peer: &Peer, answer: &Answer) -> bool {
+        let switched =
+            lines(&peer.input[answer.fields..answer.len]).find(|line| name(line.name) == Name::Upgrade);
+        let asked = work.request.upgrade.clone().map(|range| &self.input[range]);
+        matches!((switched, asked), (Some(line), Some(asked)) if line.value.eq_ignore_ascii_case(asked))
     }
 
     async fn head_of_answer(
@@ -163,7 +188,7 @@ impl Connection<'_> {
                     Poll::Pending if progress => {}
                     Poll::Pending => {
                         ready!(self.clock.poll_ring(cx));
-                        return Poll::Ready(Err(overdue(work, peer)));
+                        return Poll::Ready(Err(overdue(work, peer, Instant::now() >= deadline)));
                     }
                 }
             }
@@ -175,7 +200,7 @@ impl Connection<'_> {
     fn wait_for_answer(&self, work: &Work<'_>, peer: &Peer) -> Duration {
         if !peer.out.is_empty() {
             work.timeouts.send
-        } else if !work.upload.is_done() {
+        } else if work.upload.is_under_way() && !peer.is_deaf {
             // The client is to send, or the backend to answer early: whichever may take longer.
             self.edge.config.client.body_timeout
         } else {
@@ -191,20 +216,22 @@ impl Connection<'_> {
         cx: &mut Context<'_>,
         progress: &mut bool,
     ) -> Result<(), Ended> {
-        loop {
-            match peer.out.poll_send(&mut peer.io, cx, progress) {
+        while !peer.is_deaf {
+            let mut is_sent = false;
+            let sending = peer.out.poll_send(&mut peer.io, cx, &mut is_sent);
+            if is_sent {
+                (*progress, peer.asked) = (true, Instant::now());
+            }
+            match sending {
                 Poll::Ready(Ok(())) => {}
                 Poll::Pending => return Ok(()),
-                // The backend closed; it may have answered before, which is read by the caller.
-                Poll::Ready(Err(error)) => {
-                    peer.out = Outgoing::default();
-                    if peer.is_reused || error.kind() != io::ErrorKind::BrokenPipe {
-                        return Err(Ended::Backend(peer.broke()));
-                    }
+                // It takes no more; it may have answered before, so the caller reads on.
+                Poll::Ready(Err(_)) => {
+                    (peer.out, peer.is_deaf) = (Outgoing::default(), true);
                     return Ok(());
                 }
             }
-            if work.upload.is_done() {
+            if !work.upload.is_under_way() {
                 return Ok(());
             }
             if work.at == self.input.len() {
@@ -218,12 +245,13 @@ impl Connection<'_> {
             }
             work.at += work.upload.take(&self.input[work.at..], &mut peer.out.bytes).map_err(of_refused)?;
         }
+        Ok(())
     }
 
     /// Notices a client that leaves while its answer is awaited; what it sends ahead is kept.
     fn poll_watch(&mut self, work: &Work<'_>, cx: &mut Context<'_>, half_close: bool) -> Result<(), Ended> {
-        while !self.is_half_closed && self.input.len() < work.request.len + MOST_AHEAD {
-            match poll_append(&mut *self.io, cx, PIECE, &mut self.input) {
+        while !self.is_half_closed && self.input.len() - work.at < MOST_AHEAD {
+            match poll_append(&mut *self.io, cx, MOST_AHEAD, &mut self.input) {
                 Poll::Ready(Ok(0)) if half_close => self.is_half_closed = true,
                 Poll::Ready(Ok(0) | Err(_)) => return Err(Ended::Client(Refusal::ClientLeft)),
                 Poll::Ready(Ok(_)) => {}
@@ -235,10 +263,20 @@ impl Connection<'_> {
 }
 
 impl Peer {
+    fn new(io: TcpStream, is_reused: bool, now: Instant) -> Self {
+        let (out, input) = (Outgoing::default(), Vec::new());
+        Self { io, is_reused, out, input, asked: now, has_spoken: false, is_deaf: false }
+    }
+
+    /// Whether the whole request went out, and the connection is as good as before.
+    pub(super) fn is_settled(&self) -> bool {
+        self.out.is_empty() && !self.is_deaf
+    }
+
     /// What it means that the connection broke before a final head.
     fn broke(&self) -> Failure {
         // Only a connection that says nothing at all was closed while it was idle.
-        match (&self.input[..], self.is_reused) {
+        match (&self.input[..], self.is_reused && !self.has_spoken) {
             ([], true) => Failure::StaleConnection,
             ([], false) => Failure::Reset,
             (input, _) if b"HTTP/1.".starts_with(&input[..input.len().min(7)]) => Failure::Reset,
@@ -248,10 +286,16 @@ impl Peer {
 }
 
 /// Whose fault it is that the clock rang.
-fn overdue(work: &Work<'_>, peer: &Peer) -> Ended {
-    if !peer.out.is_empty() {
+///
+/// When it was the request's deadline, the backend is blamed only if it was waited for during half of that time:
+/// a client that takes its time with a body must not make a backend look slow.
+fn overdue(work: &Work<'_>, peer: &Peer, is_deadline: bool) -> Ended {
+    let awaited = peer.asked.elapsed();
+    if is_deadline && awaited * 2 < work.total {
+        Ended::RanOut
+    } else if !peer.out.is_empty() {
         Ended::Backend(Failure::WriteTimeout)
-    } else if !work.upload.is_done() {
+    } else if work.upload.is_under_way() && !peer.is_deaf {
         Ended::Client(Refusal::BodyTooSlow)
     } else {
         Ended::Backend(Failure::ReadTimeout)

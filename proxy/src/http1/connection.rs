@@ -8,6 +8,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use cirque_shared::request_id;
+use cirque_shared::shutdown::Guard;
 use pingora::protocols::Stream;
 use tokio::io::AsyncWrite as _;
 use tokio::time::Instant;
@@ -40,6 +41,8 @@ pub(crate) struct Connection<'a> {
     pub(super) is_half_closed: bool,
     peer: IpAddr,
     listener: usize,
+    /// Held from the first byte of a request to the end of its answer.
+    in_flight: Option<Guard>,
     /// What backends are told about a peer that is not a trusted proxy.
     told: Arc<Told>,
     served: u32,
@@ -85,6 +88,7 @@ impl<'a> Connection<'a> {
             is_half_closed: false,
             peer: told.client,
             listener,
+            in_flight: None,
             told: Arc::new(Told::new(&told)),
             served: 0,
         }
@@ -102,14 +106,13 @@ impl<'a> Connection<'a> {
                 }
             };
             self.served += 1;
-            let in_flight = self.edge.in_flight.enter();
             // Boxed: what an exchange needs is not held by connections that wait.
             let turn = Box::pin(self.exchange(&request)).await;
-            drop(in_flight);
             match turn {
                 // Nothing is held while the client is idle.
                 Turn::Next { used } if used == self.input.len() => {
                     (self.input, self.out) = (Vec::new(), Outgoing::default());
+                    self.in_flight = None;
                 }
                 Turn::Next { used } => drop(self.input.drain(..used)),
                 Turn::Linger => return self.linger().await,
@@ -125,6 +128,9 @@ impl<'a> Connection<'a> {
         // The first request has a head's time from the start; later ones may first be waited for.
         let wait = if self.served == 0 { client.header_timeout } else { client.keepalive_timeout };
         let mut is_begun = !self.input.is_empty();
+        if is_begun {
+            self.begin();
+        }
         self.clock.set(Instant::now() + if is_begun { client.header_timeout } else { wait });
         loop {
             let skip = head::leading_empty_lines(&self.input);
@@ -148,9 +154,11 @@ impl<'a> Connection<'a> {
                 Err(rule) => return Waited::Refused(refusal_of(rule), Some(rule)),
             }
             match self.more(client.max_head_size).await {
+                Some(0) if is_begun => return Waited::Refused(Refusal::ClientLeft, None),
                 Some(0) => return Waited::Over,
                 Some(_) if !is_begun => {
                     is_begun = true;
+                    self.begin();
                     if self.served > 0 {
                         self.clock.set(Instant::now() + client.header_timeout);
                     }
@@ -159,6 +167,13 @@ impl<'a> Connection<'a> {
                 None if is_begun => return Waited::Refused(Refusal::HeadTooSlow, None),
                 None => return Waited::Over,
             }
+        }
+    }
+
+    /// A request has begun: a stop waits for its end.
+    fn begin(&mut self) {
+        if self.in_flight.is_none() {
+            self.in_flight = Some(self.edge.in_flight.enter());
         }
     }
 
@@ -282,6 +297,9 @@ impl<'a> Connection<'a> {
         let mut exchange = Exchange::begin(self.edge, head);
         exchange.broke(rule.map(Rule::reason));
         exchange.refuse(refusal);
+        if refusal == Refusal::ClientLeft {
+            return;
+        }
         let answer = refusal.answer("", &exchange.head().id);
         write::own(&answer, &exchange.head().id, false, Then::Close, &mut self.out.bytes);
         exchange.bytes_out = answer.body.len() as u64;
@@ -339,7 +357,7 @@ fn refusal_of(rule: Rule) -> Refusal {
         Rule::TargetTooLong => Refusal::TargetTooLong,
         Rule::Version => Refusal::Version,
         Rule::Expectation => Refusal::Expectation,
-        Rule::Connect => Refusal::MethodNotAllowed,
+        Rule::Method => Refusal::MethodNotAllowed,
         Rule::BareLineEnd
         | Rule::RequestLine
         | Rule::Target

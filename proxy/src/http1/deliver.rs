@@ -31,49 +31,50 @@ impl Connection<'_> {
         answer: Answer,
         backend: &Backend,
     ) -> Turn {
-        exchange.answering(answer.status);
         let mut download = Download::new(answer.body, work.request.is_http10);
-        let then = match answer.status {
-            101 => Then::Tunnel,
-            _ if download.shown == Shown::UntilClose => Then::Close,
-            _ => self.then(work.request, work.upload.is_done()),
+        // What came of the body with the head is looked at before anything leaves: an answer that is broken
+        // already can still be replaced by one of ours.
+        let mut begun = Vec::new();
+        let is_tunnel = answer.status == 101;
+        let taken = if is_tunnel { Ok(0) } else { download.take(&peer.input[answer.len..], &mut begun) };
+        let Ok(taken) = taken else {
+            exchange.fail(Failure::Protocol, work.situation(true));
+            return self.refuse_in_body(&work, &mut exchange, Refusal::BrokenAnswer).await;
+        };
+        exchange.answering(answer.status);
+        let then = match download.shown {
+            _ if is_tunnel => Then::Tunnel,
+            Shown::UntilClose => Then::Close,
+            Shown::AsIs | Shown::Chunked => self.then(work.request, work.upload.is_done()),
         };
         // Head and body leave together.
         self.out.bytes.reserve(peer.input.len() + ANSWER_ROOM);
         write::answer(&answer, &peer.input, download.shown, then, &exchange.head().id, &mut self.out.bytes);
-        let mut used = answer.len;
-        if then == Then::Tunnel {
-            self.out.bytes.extend_from_slice(&peer.input[used..]);
+        self.out.bytes.append(&mut begun);
+        if is_tunnel {
+            self.out.bytes.extend_from_slice(&peer.input[answer.len..]);
             peer.out.bytes.extend_from_slice(&self.input[work.at..]);
             return self.tunnel(exchange, peer).await;
         }
-        let relayed = match download.take(&peer.input[used..], &mut self.out.bytes) {
-            Ok(taken) => {
-                used += taken;
-                self.download(&mut work, &mut peer, &mut download).await
-            }
-            Err(_) => Err(Ended::Backend(Failure::Protocol)),
-        };
+        let relayed = self.download(&mut work, &mut peer, &mut download, exchange.deadline()).await;
         (exchange.bytes_in, exchange.bytes_out) = (work.upload.read, download.sent);
         match relayed {
             Ok(stray) => {
                 exchange.succeed();
-                let is_clean =
-                    answer.keep_alive && used == peer.input.len() && !stray && work.upload.is_done();
-                if is_clean && peer.out.is_empty() {
+                let is_whole = answer.len + taken == peer.input.len() && !stray && work.upload.is_done();
+                if answer.keep_alive && is_whole && peer.is_settled() {
                     self.pool.put(backend.config.address, peer.io, work.timeouts.keepalive, Instant::now());
                 }
             }
-            Err(Ended::Backend(failure)) => {
-                exchange.fail(failure, work.situation(true));
-                // Part of the answer is out: closing is the only way to say that it is not whole.
+            // Part of the answer is out: closing is the only way to say that it is not whole.
+            Err(ended) => {
+                match ended {
+                    Ended::Backend(failure) => drop(exchange.fail(failure, work.situation(true))),
+                    Ended::Client(refusal) => exchange.refuse(refusal),
+                    Ended::RanOut | Ended::Replaced => {}
+                }
                 return Turn::Close;
             }
-            Err(Ended::Client(refusal)) => {
-                exchange.refuse(refusal);
-                return Turn::Close;
-            }
-            Err(Ended::Replaced) => return Turn::Close,
         }
         match then {
             Then::Close | Then::Tunnel => Turn::Linger,
@@ -88,9 +89,9 @@ impl Connection<'_> {
         work: &mut Work<'_>,
         peer: &mut Peer,
         download: &mut Download,
+        deadline: Instant,
     ) -> Result<bool, Ended> {
         let mut stray = false;
-        // The usual case: all of it came with the head, and leaves in one write.
         // Outside the closure: a wake-up by itself is no progress and must not move the deadline.
         let mut progress = true;
         poll_fn(|cx| {
@@ -98,42 +99,52 @@ impl Connection<'_> {
                 if progress {
                     let send = self.edge.config.client.send_timeout;
                     let wait = if self.out.is_empty() { work.timeouts.read } else { send };
-                    self.clock.set(Instant::now() + wait);
+                    let mut until = Instant::now() + wait;
+                    if self.out.is_empty() && is_uploading(work, peer) {
+                        // A backend that is still being told its request may be silent, within the request's time.
+                        until = until.max(deadline);
+                    }
+                    self.clock.set(until);
                     progress = false;
                 }
                 match self.out.poll_send(&mut *self.io, cx, &mut progress) {
                     Poll::Ready(Ok(())) if download.is_done() => return Poll::Ready(Ok(stray)),
-                    Poll::Ready(Ok(())) => {
-                        let read = self.poll_body(peer, download, cx, &mut stray);
-                        match read {
-                            Poll::Ready(Ok(())) => progress = true,
-                            Poll::Ready(Err(ended)) => return Poll::Ready(Err(ended)),
-                            Poll::Pending => {}
-                        }
-                    }
+                    Poll::Ready(Ok(())) => match self.poll_body(peer, download, cx, &mut stray) {
+                        Poll::Ready(Ok(())) => progress = true,
+                        Poll::Ready(Err(ended)) => return Poll::Ready(Err(ended)),
+                        Poll::Pending => {}
+                    },
                     Poll::Ready(Err(_)) => return Poll::Ready(Err(Ended::Client(Refusal::ClientLeft))),
                     Poll::Pending => {}
                 }
-                if !work.upload.is_done() {
-                    // A body that breaks off now no longer matters to the answer.
-                    let _ = self.poll_upload(work, peer, cx, &mut progress);
-                }
-                if !progress {
+                // What the client still sends must not move the backend's deadline; its end starts a new wait.
+                let was_uploading = is_uploading(work, peer);
+                let is_moving = self.poll_rest_of_upload(work, peer, cx);
+                progress |= was_uploading && !is_uploading(work, peer);
+                if !progress && !is_moving {
                     ready!(self.clock.poll_ring(cx));
-                    let is_clients = !self.out.is_empty();
                     let client = Ended::Client(Refusal::ClientLeft);
-                    return Poll::Ready(Err(if is_clients {
-                        client
-                    } else {
-                        Ended::Backend(Failure::ReadTimeout)
-                    }));
+                    let backend = Ended::Backend(Failure::ReadTimeout);
+                    return Poll::Ready(Err(if self.out.is_empty() { backend } else { client }));
                 }
             }
         })
         .await
     }
 
-    /// Reads one piece of the answer's body and passes it on, straight through where its bytes need no framing.
+    /// Goes on with a request's body while its answer is under way; says whether it moved.
+    fn poll_rest_of_upload(&mut self, work: &mut Work<'_>, peer: &mut Peer, cx: &mut Context<'_>) -> bool {
+        let mut progress = false;
+        if is_uploading(work, peer) {
+            // A body that breaks off now no longer matters to the answer, but its connections are not used again.
+            if self.poll_upload(work, peer, cx, &mut progress).is_err() {
+                work.upload.abandon();
+            }
+        }
+        progress
+    }
+
+    /// Reads one piece of the answer's body and puts it, framed for the client, on its way.
     fn poll_body(
         &mut self,
         peer: &mut Peer,
@@ -141,23 +152,15 @@ impl Connection<'_> {
         cx: &mut Context<'_>,
         stray: &mut bool,
     ) -> Poll<Result<(), Ended>> {
-        let Self { io, out, .. } = self;
+        let out = &mut self.out.bytes;
         let read = poll_piece(&mut peer.io, cx, PIECE, |piece| {
             if piece.is_empty() {
-                return download.end_of_input(&mut out.bytes).map_err(|_| Failure::Reset);
+                return download.end_of_input(out).map_err(|_| Failure::Reset);
             }
-            let passes = usize::try_from(download.passes()).unwrap_or(usize::MAX).min(piece.len());
-            if passes == 0 {
-                let taken = download.take(piece, &mut out.bytes).map_err(|_| Failure::Protocol)?;
-                *stray |= taken < piece.len();
-                return Ok(());
-            }
-            *stray |= passes < piece.len();
-            download.passed(passes);
-            out.bytes.extend_from_slice(&piece[..passes]);
+            let taken = download.take(piece, out).map_err(|_| Failure::Protocol)?;
+            *stray |= taken < piece.len();
             Ok(())
         });
-        let _ = io;
         match ready!(read) {
             Ok(Ok(())) => Poll::Ready(Ok(())),
             Ok(Err(failure)) => Poll::Ready(Err(Ended::Backend(failure))),
@@ -179,4 +182,9 @@ impl Connection<'_> {
         exchange.succeed();
         Turn::Close
     }
+}
+
+/// Whether the request's body is still on its way to the backend.
+fn is_uploading(work: &Work<'_>, peer: &Peer) -> bool {
+    !peer.is_deaf && (work.upload.is_under_way() || !peer.out.is_empty())
 }

@@ -56,23 +56,6 @@ impl Download {
         }
     }
 
-    /// How many bytes may be passed on without being looked at; 0 where each piece must be framed.
-    pub(crate) fn passes(&self) -> u64 {
-        match (&self.source, self.shown) {
-            (Source::Known { left }, _) => *left,
-            (Source::UntilClose { ended: false }, Shown::UntilClose) => u64::MAX,
-            _ => 0,
-        }
-    }
-
-    /// Notes bytes that were passed on.
-    pub(crate) fn passed(&mut self, bytes: usize) {
-        self.sent += bytes as u64;
-        if let Source::Known { left } = &mut self.source {
-            *left -= bytes as u64;
-        }
-    }
-
     /// Takes what belongs to the body from `input` and appends it, framed, to `out`; says how much was taken.
     pub(crate) fn take(&mut self, input: &[u8], out: &mut Vec<u8>) -> Result<usize, Broken> {
         let shown = self.shown;

@@ -46,8 +46,8 @@ pub(crate) enum Rule {
     Connection,
     /// RFC 9110 §10.1.1: 100-continue is the one expectation there is.
     Expectation,
-    /// RFC 9110 §9.3.6: CONNECT is for forward proxies.
-    Connect,
+    /// RFC 9110 §9.3.6, §9.3.8: CONNECT is for forward proxies, and TRACE shows a client's secrets to scripts.
+    Method,
 }
 
 impl Rule {
@@ -69,7 +69,7 @@ impl Rule {
             Self::TransferEncoding => "transfer_encoding",
             Self::Connection => "connection",
             Self::Expectation => "expectation",
-            Self::Connect => "connect",
+            Self::Method => "method",
         }
     }
 }
@@ -265,11 +265,18 @@ fn target_form(method: &str, range: Range<usize>, bytes: &[u8]) -> Result<Form, 
     if !target.iter().all(|byte| byte.is_ascii_graphic() && *byte != b'#') {
         return Err(Rule::Target);
     }
-    if method == "CONNECT" {
-        return Err(Rule::Connect);
+    if matches!(method, "CONNECT" | "TRACE") {
+        return Err(Rule::Method);
+    }
+    // As nginx reads methods: other tokens are more likely an attack than an extension.
+    if !method.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'-' || byte == b'_') {
+        return Err(Rule::RequestLine);
     }
     match target {
-        [b'/', ..] => return Ok(Form { target: range, authority: None }),
+        [b'/', ..] if is_path(&bytes[path_of(range.clone(), bytes)]) => {
+            return Ok(Form { target: range, authority: None });
+        }
+        [b'/', ..] => return Err(Rule::Target),
         b"*" if method == "OPTIONS" => return Ok(Form { target: range, authority: None }),
         _ => {}
     }
@@ -281,15 +288,54 @@ fn target_form(method: &str, range: Range<usize>, bytes: &[u8]) -> Result<Form, 
     let end = rest.iter().position(|byte| matches!(byte, b'/' | b'?')).unwrap_or(rest.len());
     let authority = range.start + after..range.start + after + end;
     // A path must follow: an empty one would have to be made up (RFC 9112 §3.2.1).
-    if !is_host(&bytes[authority.clone()]) || rest.get(end) != Some(&b'/') {
+    let target = authority.end..range.end;
+    if !is_host(&bytes[authority.clone()])
+        || rest.get(end) != Some(&b'/')
+        || !is_path(&bytes[path_of(target.clone(), bytes)])
+    {
         return Err(Rule::Target);
     }
-    Ok(Form { target: authority.end..range.end, authority: Some(authority) })
+    Ok(Form { target, authority: Some(authority) })
 }
 
 fn path_of(target: Range<usize>, bytes: &[u8]) -> Range<usize> {
     let query = memchr::memchr(b'?', &bytes[target.clone()]);
     target.start..query.map_or(target.end, |at| target.start + at)
+}
+
+/// Whether a path says the same to everyone: escapes are whole and none is NUL, and it does not climb above its
+/// root (nginx refuses these too).
+fn is_path(path: &[u8]) -> bool {
+    let mut depth = 0_usize;
+    for segment in path.split(|byte| *byte == b'/').skip(1) {
+        let mut dots = Some(0);
+        let mut rest = segment;
+        while let [first, after @ ..] = rest {
+            let (byte, after) = match (first, after) {
+                (b'%', [high, low, after @ ..]) => match (hex(*high), hex(*low)) {
+                    (Some(high), Some(low)) if high << 4 | low != 0 => (high << 4 | low, after),
+                    _ => return false,
+                },
+                (b'%', _) => return false,
+                (byte, after) => (*byte, after),
+            };
+            dots = dots.filter(|_| byte == b'.').map(|dots| dots + 1);
+            rest = after;
+        }
+        match dots {
+            Some(2) => match depth.checked_sub(1) {
+                Some(above) => depth = above,
+                None => return false,
+            },
+            Some(0 | 1) => {}
+            _ => depth += 1,
+        }
+    }
+    true
+}
+
+fn hex(digit: u8) -> Option<u8> {
+    char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok())
 }
 
 /// Whether a host is a name or address with an optional port, and nothing that another server would read as

@@ -39,14 +39,19 @@ pub(crate) fn name(name: &[u8]) -> Name {
         14 if is(b"content-length") => Name::ContentLength,
         14 if is(b"http2-settings") => Name::HopByHop,
         15 if is(b"x-forwarded-for") => Name::ForwardedFor,
-        16 if is(b"x-forwarded-host") || is(b"x-forwarded-port") => Name::Forwarding,
         16 if is(b"proxy-connection") => Name::HopByHop,
         17 if is(b"transfer-encoding") => Name::TransferEncoding,
         17 if is(b"x-forwarded-proto") => Name::ForwardedProto,
         19 if is(b"proxy-authorization") => Name::HopByHop,
         _ => Name::Other,
     };
-    if found == Name::Other && memchr::memchr(b'_', name).is_some() { Name::Ambiguous } else { found }
+    match found {
+        Name::Other if name.get(..12).is_some_and(|start| start.eq_ignore_ascii_case(b"x-forwarded-")) => {
+            Name::Forwarding
+        }
+        Name::Other if memchr::memchr(b'_', name).is_some() => Name::Ambiguous,
+        found => found,
+    }
 }
 
 /// One field of a head.
@@ -82,6 +87,7 @@ mod tests {
             ("X-FORWARDED-FOR", Name::ForwardedFor),
             ("x_forwarded_for", Name::Ambiguous),
             ("Te", Name::HopByHop),
+            ("X-Forwarded-Ssl", Name::Forwarding),
             ("Accept", Name::Other),
             ("", Name::Other),
         ] {

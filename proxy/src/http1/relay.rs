@@ -1,6 +1,7 @@
 //! One exchange over a client's connection: attempts at backends until one answers, then its answer.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::attempt::Ended;
 use super::connection::{Connection, Turn};
@@ -18,6 +19,8 @@ pub(super) struct Work<'r> {
     pub(super) told: Arc<Told>,
     pub(super) upload: Upload,
     pub(super) timeouts: Timeouts,
+    /// The time that the whole request may take.
+    pub(super) total: Duration,
     /// Where the input that was not used yet begins.
     pub(super) at: usize,
     pub(super) is_to_head: bool,
@@ -40,7 +43,8 @@ impl Connection<'_> {
         };
         let is_to_head = self.input[request.method.clone()] == *b"HEAD";
         let timeouts = route.upstream.config.timeouts;
-        let mut work = Work { request, told, upload, timeouts, at: request.len, is_to_head };
+        let total = route.config.timeout;
+        let mut work = Work { request, told, total, upload, timeouts, at: request.len, is_to_head };
         loop {
             let backend = match exchange.next_backend() {
                 Ok(chosen) => Arc::clone(chosen.lease.backend()),
@@ -49,6 +53,10 @@ impl Connection<'_> {
             let (peer, answer) = match self.attempt(&mut work, &mut exchange, &backend).await {
                 Ok(answered) => answered,
                 Err(Ended::Replaced) => continue,
+                Err(Ended::RanOut) => {
+                    exchange.run_out();
+                    return self.refuse_in_body(&work, &mut exchange, Refusal::DeadlineReached).await;
+                }
                 Err(Ended::Client(refusal)) => {
                     return self.refuse_in_body(&work, &mut exchange, refusal).await;
                 }
@@ -64,7 +72,12 @@ impl Connection<'_> {
     }
 
     /// Refuses a request whose body may be under way.
-    async fn refuse_in_body(&mut self, work: &Work<'_>, exchange: &mut Exchange, refusal: Refusal) -> Turn {
+    pub(super) async fn refuse_in_body(
+        &mut self,
+        work: &Work<'_>,
+        exchange: &mut Exchange,
+        refusal: Refusal,
+    ) -> Turn {
         exchange.bytes_in = work.upload.read;
         let turn = self.refuse(work.request, exchange, refusal).await;
         match turn {

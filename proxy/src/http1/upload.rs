@@ -22,6 +22,8 @@ pub(crate) struct Upload {
     max: Option<u64>,
     /// Bytes of content read from the client.
     pub(crate) read: u64,
+    /// Whether it broke off or broke a rule: nothing more of it is read, and it never ends.
+    is_dead: bool,
 }
 
 #[derive(Debug)]
@@ -41,15 +43,26 @@ impl Upload {
             BodyLength::Known(left) => Framing::Known { left },
             BodyLength::Chunked => Framing::Chunked(Decoder::default()),
         };
-        Ok(Self { framing, replay: Some(Vec::new()), most_replayed, max, read: 0 })
+        Ok(Self { framing, replay: Some(Vec::new()), most_replayed, max, read: 0, is_dead: false })
     }
 
     /// Whether all of it was read.
     pub(crate) fn is_done(&self) -> bool {
-        match &self.framing {
-            Framing::Known { left } => *left == 0,
-            Framing::Chunked(decoder) => decoder.is_done(),
-        }
+        !self.is_dead
+            && match &self.framing {
+                Framing::Known { left } => *left == 0,
+                Framing::Chunked(decoder) => decoder.is_done(),
+            }
+    }
+
+    /// Gives the body up: it is neither read nor sent any further, and its connections are not used again.
+    pub(crate) fn abandon(&mut self) {
+        self.is_dead = true;
+    }
+
+    /// Whether there is more of it to read.
+    pub(crate) fn is_under_way(&self) -> bool {
+        !self.is_dead && !self.is_done()
     }
 
     /// Whether what was read can be sent again from the start.
@@ -74,7 +87,10 @@ impl Upload {
                 let was_done = decoder.is_done();
                 let mut content = Vec::new();
                 let used = decoder.decode(input, |data| content.extend_from_slice(data));
-                let used = used.map_err(|_| Refused::Malformed)?;
+                let Ok(used) = used else {
+                    self.is_dead = true;
+                    return Err(Refused::Malformed);
+                };
                 self.read += content.len() as u64;
                 keep(replay, most, &content);
                 chunked::encode(&content, out);
@@ -86,6 +102,7 @@ impl Upload {
         };
         if self.max.is_some_and(|max| self.read > max) {
             out.truncate(before);
+            self.is_dead = true;
             return Err(Refused::TooLarge);
         }
         Ok(used)
@@ -171,6 +188,7 @@ mod tests {
     fn a_body_above_the_limit_is_refused_announced_or_not() {
         assert_eq!(Upload::new(BodyLength::Known(6), Some(5), 64).map(|_| ()), Err(Refused::TooLarge));
         let mut upload = Upload::new(BodyLength::Chunked, Some(5), 64).unwrap();
-        assert_eq!(sent(&mut upload, &[b"6\r\nabcdef\r\n"]), Err(Refused::TooLarge));
+        assert_eq!(sent(&mut upload, &[b"6\r\nabcdef\r\n0\r\n\r\n"]), Err(Refused::TooLarge));
+        assert!(!upload.is_done(), "its backend still waits for the end");
     }
 }

@@ -149,6 +149,9 @@ pub(crate) fn own(answer: &respond::Answer, id: &str, is_to_head: bool, then: Th
         content_type = answer.content_type,
         length = answer.body.len(),
     );
+    if answer.status == 405 {
+        field(out, b"Allow", b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
+    }
     if let Some(seconds) = answer.retry_after {
         number(out, "Retry-After", u64::from(seconds));
     }
@@ -166,7 +169,14 @@ pub(crate) fn own(answer: &respond::Answer, id: &str, is_to_head: bool, then: Th
 /// The backend's status and reason, under our version.
 fn status_line(answer: &Answer, bytes: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(b"HTTP/1.1 ");
-    out.extend_from_slice(&bytes[b"HTTP/1.1 ".len()..answer.fields]);
+    let rest = &bytes[b"HTTP/1.1 ".len()..answer.fields];
+    // The space before a reason belongs there even when there is no reason (RFC 9112 §4).
+    let (code, reason) = rest.split_at(rest.len().min(3));
+    out.extend_from_slice(code);
+    if !reason.starts_with(b" ") {
+        out.push(b' ');
+    }
+    out.extend_from_slice(reason);
 }
 
 /// Whether a Connection field names this one, so that it must not travel further (RFC 9110 §7.6.1).

@@ -52,6 +52,8 @@ pub(crate) enum Event {
     TrialBegan,
     TrialSucceeded,
     TrialFailed,
+    /// It ended without showing anything about the backend: the next request may try.
+    TrialAbandoned,
 }
 
 /// What an event changed.
@@ -63,6 +65,8 @@ pub(crate) enum Change {
     Admitted,
     /// One request may try the backend; nobody else until it is back or the time is up again.
     TrialBegan,
+    /// The trial showed nothing; another request may try.
+    TrialAbandoned,
 }
 
 impl Change {
@@ -74,6 +78,7 @@ impl Change {
             Self::Ejected => "ejected",
             Self::Admitted => "admitted",
             Self::TrialBegan => "trial",
+            Self::TrialAbandoned => "abandoned",
         }
     }
 }
@@ -114,6 +119,7 @@ impl Availability {
             Event::TrialBegan => self.outlier.begin_trial(now, limits.outlier),
             Event::TrialSucceeded => self.outlier.end_trial(),
             Event::TrialFailed => self.outlier.extend(now, limits.outlier),
+            Event::TrialAbandoned => self.outlier.abandon_trial(now),
         }
     }
 
@@ -205,6 +211,12 @@ impl Outlier {
         was_ejected.then_some(Change::Admitted)
     }
 
+    fn abandon_trial(&mut self, now: Instant) -> Option<Change> {
+        let Self::Ejected { until } = self else { return None };
+        *until = now;
+        Some(Change::TrialAbandoned)
+    }
+
     /// A failed trial ejects again; that it stays out is no change.
     fn extend(&mut self, now: Instant, policy: Policy) -> Option<Change> {
         if let Self::Ejected { until } = self {
@@ -290,6 +302,16 @@ mod tests {
         assert_eq!(availability.verdict(later), Err(Unavailable::Ejected));
         assert_eq!(availability.apply(Event::TrialSucceeded, later, &limits()), Some(Change::Admitted));
         assert_eq!(availability, Availability::default());
+    }
+
+    #[test]
+    fn a_trial_that_shows_nothing_is_left_to_the_next_request() {
+        let now = Instant::now();
+        let (mut availability, _) = after(&[Event::AttemptFailed; 3], &limits(), now);
+        let later = now + POLICY.fail_timeout;
+        availability.apply(Event::TrialBegan, later, &limits());
+        availability.apply(Event::TrialAbandoned, later, &limits());
+        assert_eq!(availability.apply(Event::TrialBegan, later, &limits()), Some(Change::TrialBegan));
     }
 
     #[test]

@@ -54,12 +54,34 @@ async fn an_ejected_backend_gets_one_trial_after_its_time() {
     let mut now = Instant::now();
     assert_eq!(pool.apply(0, Event::AttemptFailed, now), Some(Change::Ejected));
     assert!((0..20).all(|_| chosen(&pool, &[], now) == Ok(1)));
-    now += Duration::from_secs(10);
+    now += Duration::from_millis(10_001);
     let trials = (0..50).filter(|_| pool.choose(&[], now).unwrap().is_trial).count();
     assert_eq!(trials, 1, "one request tries it, the others do not");
     pool.apply(0, Event::TrialSucceeded, now);
     let to_first = (0..50).filter(|_| chosen(&pool, &[], now) == Ok(0)).count();
     assert!(to_first > 5, "it takes its share again");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_choice_ends_at_any_fraction_of_a_millisecond_around_a_trial() {
+    let began = Instant::now();
+    for micros in (9_998_000..10_002_000_u64).step_by(50) {
+        let pool = pool("");
+        pool.apply(0, Event::AttemptFailed, began + Duration::from_micros(micros % 997));
+        assert!(pool.choose(&[], began + Duration::from_micros(micros)).is_ok());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_available_backends_are_worth_throwing_an_answer_away() {
+    let pool = pool("fail_open = true");
+    let now = Instant::now();
+    assert_eq!(pool.n_untried(&[0], now, false), 1);
+    for _ in 0..3 {
+        pool.apply(1, Event::ProbeFailed, now);
+    }
+    assert_eq!(pool.n_untried(&[0], now, false), 0);
+    assert_eq!(pool.n_untried(&[0], now, true), 1);
 }
 
 #[tokio::test(start_paused = true)]

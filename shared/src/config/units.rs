@@ -33,6 +33,9 @@ impl fmt::Display for Percent {
     }
 }
 
+/// The longest duration that can be written, in milliseconds: a year. More would overflow a clock some day.
+const LONGEST: u64 = 365 * 24 * 3_600_000;
+
 /// `1h30m`, `5s`, `250ms`: whole numbers with the units h, m, s, ms, largest first.
 pub fn parse_duration(text: &str) -> Option<Duration> {
     const UNITS: [(&str, u64); 4] = [("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
@@ -51,7 +54,7 @@ pub fn parse_duration(text: &str) -> Option<Duration> {
         total = total.checked_add(number.checked_mul(*factor)?)?;
         rest = &rest[digits + letters..];
     }
-    (previous != u64::MAX).then(|| Duration::from_millis(total))
+    (previous != u64::MAX && total <= LONGEST).then(|| Duration::from_millis(total))
 }
 
 fn parse_size(text: &str) -> Option<u64> {
@@ -127,6 +130,8 @@ mod tests {
             ("99999999999999999999s", None),
             ("18446744073709551615h", None),
             ("5µs", None),
+            ("8760h", Some(31_536_000_000)),
+            ("8761h", None),
         ] {
             assert_eq!(ms(text), expected, "{text:?}");
         }

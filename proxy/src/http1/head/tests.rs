@@ -94,9 +94,20 @@ fn request_lines_have_one_form() {
         ("GET ftp://a/ HTTP/1.1", Rule::Target),
         ("GET http://a HTTP/1.1", Rule::Target),
         ("GET http://u@a/ HTTP/1.1", Rule::Target),
-        ("CONNECT a:443 HTTP/1.1", Rule::Connect),
+        ("CONNECT a:443 HTTP/1.1", Rule::Method),
+        ("TRACE / HTTP/1.1", Rule::Method),
+        ("gEt / HTTP/1.1", Rule::RequestLine),
+        ("GET /%00 HTTP/1.1", Rule::Target),
+        ("GET /%zz HTTP/1.1", Rule::Target),
+        ("GET /a% HTTP/1.1", Rule::Target),
+        ("GET /../etc HTTP/1.1", Rule::Target),
+        ("GET /a/%2e%2E/../etc HTTP/1.1", Rule::Target),
+        ("GET http://a/../b HTTP/1.1", Rule::Target),
     ] {
         broken(&format!("{line}\r\nHost: a\r\n\r\n"), rule);
+    }
+    for path in ["/a/../b", "/.../x", "/%7Ea", "/a/./..", "/x?q=%zz&/../.."] {
+        good(&format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n"));
     }
     assert_eq!(good("OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n").target, 8..9);
 }
