@@ -5,6 +5,7 @@ mod config;
 mod corpus;
 mod drain;
 mod failover;
+mod http1;
 mod limits;
 mod node;
 mod observability;

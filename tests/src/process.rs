@@ -122,6 +122,14 @@ impl Process {
         }
     }
 
+    /// Memory in use now, in bytes; 0 when the process has ended.
+    pub fn resident_bytes(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap_or_default();
+        let kib = line.split_whitespace().next().and_then(|number| number.parse::<u64>().ok());
+        kib.unwrap_or(0) * 1024
+    }
+
     /// The exit status when the process has ended.
     pub fn exit_status(&mut self) -> Option<ExitStatus> {
         if self.status.is_none() {

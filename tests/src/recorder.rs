@@ -33,6 +33,8 @@ pub struct Message {
     pub headers: crate::http::Headers,
     pub framing: Framing,
     pub body: Vec<u8>,
+    /// Whether fields followed its last chunk.
+    pub has_trailers: bool,
     /// Whether all of it arrived.
     pub is_complete: bool,
     /// Which rule it breaks; the connection ended with it.

@@ -21,6 +21,10 @@ pub(super) enum End {
     Garbage,
     /// Not even the body of the request is read; the connection stays open.
     Deaf,
+    /// The body of the reply alone is sent, and the connection kept for the next request.
+    Raw,
+    /// The protocol is switched: every byte that comes is sent back until the other side ends.
+    Tunnel,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,6 +47,7 @@ pub struct Reply {
     pub(super) is_early: bool,
     pub(super) is_last: bool,
     pub(super) is_echo: bool,
+    pub(super) interim: Vec<u8>,
 }
 
 impl Reply {
@@ -58,6 +63,7 @@ impl Reply {
             is_early: false,
             is_last: false,
             is_echo: false,
+            interim: Vec::new(),
         }
     }
 
@@ -85,6 +91,17 @@ impl Reply {
         Reply { end: End::Garbage, ..Reply::ok(bytes) }
     }
 
+    /// Sends these bytes instead of an answer and waits for the next request.
+    pub fn raw(bytes: impl Into<Vec<u8>>) -> Reply {
+        Reply { end: End::Raw, ..Reply::ok(bytes) }
+    }
+
+    /// Switches to this protocol and sends every byte back.
+    pub fn tunnel(protocol: &str) -> Reply {
+        let reply = Reply { end: End::Tunnel, ..Reply::status(101) };
+        reply.header("Upgrade", protocol).header("Connection", "upgrade")
+    }
+
     /// Answers with the body of the request.
     pub fn echo() -> Reply {
         Reply { is_echo: true, ..Reply::ok("") }
@@ -100,6 +117,13 @@ impl Reply {
     #[must_use]
     pub fn delay(mut self, delay: Duration) -> Reply {
         self.delay = delay;
+        self
+    }
+
+    /// Sends these bytes, an interim answer or several, before the head.
+    #[must_use]
+    pub fn interim(mut self, bytes: &str) -> Reply {
+        self.interim = bytes.as_bytes().to_vec();
         self
     }
 

@@ -37,6 +37,9 @@ pub(super) fn connection(stream: &TcpStream, id: u64, shared: &Shared) -> io::Re
             reply.body.clone_from(&received.body);
         }
         let closing = head.header_has("connection", "close");
+        if reply.end == End::Tunnel {
+            return send_back(&mut reader, stream, &head_bytes(shared, &reply, false));
+        }
         match answer(stream, shared, &received, &reply, closing)? {
             Next::KeepAlive if !reply.is_early => {}
             Next::KeepAlive | Next::Close => return linger(stream),
@@ -123,22 +126,27 @@ fn answer(
             shared.stopped.wait(DEAF_AT_MOST);
             return Ok(Next::Close);
         }
-        End::Complete | End::CutAfter(_) | End::StallAfter(_) => {}
+        End::Raw => {
+            write_body(stream, shared, reply, &reply.body)?;
+            return Ok(Next::KeepAlive);
+        }
+        End::Complete | End::CutAfter(_) | End::StallAfter(_) | End::Tunnel => {}
     }
     let last = closing || reply.is_last || reply.framing == Framing::UntilClose;
+    writer.write_all(&reply.interim)?;
     writer.write_all(&head_bytes(shared, reply, last))?;
     if received.method == "HEAD" {
         return Ok(if last { Next::Close } else { Next::KeepAlive });
     }
     let sent = match reply.end {
         End::CutAfter(bytes) | End::StallAfter(bytes) => bytes.min(reply.body.len()),
-        End::Complete | End::Silence | End::Close | End::Deaf | End::Garbage => reply.body.len(),
+        _ => reply.body.len(),
     };
     write_body(stream, shared, reply, &reply.body[..sent])?;
     match reply.end {
         End::CutAfter(_) => return Ok(Next::Close),
         End::StallAfter(_) => return hold_open(stream),
-        End::Complete | End::Silence | End::Close | End::Deaf | End::Garbage => {}
+        _ => {}
     }
     if reply.framing == Framing::Chunked {
         writer.write_all(b"0\r\n\r\n")?;
@@ -151,7 +159,7 @@ fn head_bytes(shared: &Shared, reply: &Reply, last: bool) -> Vec<u8> {
     for (name, value) in &reply.headers {
         head.push_str(&format!("{name}: {value}\r\n"));
     }
-    let bodiless = matches!(reply.status, 204 | 304);
+    let bodiless = matches!(reply.status, 101 | 204 | 304);
     match reply.framing {
         Framing::Counted if !bodiless => head.push_str(&format!("Content-Length: {}\r\n", reply.body.len())),
         Framing::Chunked => head.push_str("Transfer-Encoding: chunked\r\n"),
@@ -181,6 +189,19 @@ fn write_body(mut stream: &TcpStream, shared: &Shared, reply: &Reply, body: &[u8
         }
     }
     Ok(())
+}
+
+/// Switches protocols and sends every byte back, until the other side ends.
+fn send_back(reader: &mut BufReader<&TcpStream>, mut stream: &TcpStream, head: &[u8]) -> io::Result<()> {
+    stream.write_all(head)?;
+    let mut piece = vec![0; 64 * 1024];
+    loop {
+        let read = reader.read(&mut piece)?;
+        if read == 0 {
+            return Ok(());
+        }
+        stream.write_all(&piece[..read])?;
+    }
 }
 
 /// Says nothing until the other side goes away or the backend cuts its connections.

@@ -34,6 +34,7 @@ pub(super) fn message(head: &[u8]) -> Message {
         headers: Headers::new(),
         framing: Framing::None,
         body: Vec::new(),
+        has_trailers: false,
         is_complete: false,
         fault: None,
     };
@@ -129,6 +130,7 @@ fn read_trailers(reader: &mut impl BufRead, message: &mut Message) -> io::Result
         if line.len() <= 2 {
             return Ok(());
         }
+        message.has_trailers = true;
     }
 }
 
