@@ -25,7 +25,8 @@ as_root() {
 install_missing() {
     local pair packages=()
     for pair in "$@"; do
-        command -v "${pair%%=*}" >/dev/null || packages+=("${pair#*=}")
+        # Servers are where an ordinary user's path does not lead.
+        PATH="${PATH}:/usr/sbin" command -v "${pair%%=*}" >/dev/null || packages+=("${pair#*=}")
     done
     if [ "${#packages[@]}" -eq 0 ]; then
         return

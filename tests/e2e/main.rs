@@ -1,8 +1,10 @@
 //! One binary of end-to-end tests: each module is one promise of the edge or of the site.
 
+mod abuse;
 mod balancing;
 mod config;
 mod corpus;
+mod differential;
 mod drain;
 mod failover;
 mod http1;

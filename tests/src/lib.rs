@@ -2,7 +2,7 @@
 //!
 //! In reading order: [`eventually()`] waits, [`process`] owns a child, [`ports`] hands out addresses,
 //! [`client`] and [`load`] are the outside world, [`backend`] and [`chaos`] are what goes wrong behind the edge,
-//! [`recorder`] is the strict witness of what a proxy forwards,
+//! [`recorder`] is the strict witness of what a proxy forwards, [`reference`](mod@reference) two other proxies,
 //! [`scrape`] reads metrics, [`edge`], [`node`] and [`cluster`] put a whole system together.
 //! Everything here blocks: a test is a plain function that reads from top to bottom.
 
@@ -19,6 +19,7 @@ pub mod node;
 pub mod ports;
 pub mod process;
 pub mod recorder;
+pub mod reference;
 pub mod scrape;
 pub mod sync;
 
@@ -31,4 +32,5 @@ pub use load::Load;
 pub use node::Node;
 pub use process::Process;
 pub use recorder::Recorder;
+pub use reference::Reference;
 pub use scrape::Scrape;
