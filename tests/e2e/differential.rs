@@ -2,7 +2,7 @@
 //!
 //! Fails when we forward what nginx refuses, or when a difference is not explained in `docs/http1-differences.md`.
 
-mod generate;
+pub(crate) mod generate;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

@@ -7,6 +7,7 @@ mod corpus;
 mod differential;
 mod drain;
 mod failover;
+mod fuzz;
 mod http1;
 mod limits;
 mod node;

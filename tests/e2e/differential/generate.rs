@@ -19,6 +19,20 @@ impl Dice {
         from[self.roll(from.len())]
     }
 
+    /// Removes, inserts or replaces one byte.
+    pub(crate) fn mutate(&mut self, bytes: &mut Vec<u8>) {
+        if bytes.is_empty() {
+            return;
+        }
+        let at = self.roll(bytes.len());
+        let odd = ODD_BYTES[self.roll(ODD_BYTES.len())].iter().copied();
+        match self.roll(3) {
+            0 => drop(bytes.remove(at)),
+            1 => drop(bytes.splice(at..at, odd)),
+            _ => drop(bytes.splice(at..=at, odd)),
+        }
+    }
+
     /// Mostly the first, sometimes one of the others.
     fn mostly<'a>(&mut self, from: &[&'a str]) -> &'a str {
         if self.roll(4) > 0 { from[0] } else { self.pick(from) }
@@ -120,17 +134,8 @@ pub(crate) fn request(dice: &mut Dice) -> Vec<u8> {
     };
     let mut bytes = format!("{method} {target} {version}\r\n{host}{field}{framing}\r\n{body}").into_bytes();
     for _ in 0..dice.roll(12).saturating_sub(9) {
-        mutate(&mut bytes, dice);
+        dice.mutate(&mut bytes);
     }
     bytes.extend_from_slice(b"GET /last HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
     bytes
-}
-
-fn mutate(bytes: &mut Vec<u8>, dice: &mut Dice) {
-    let at = dice.roll(bytes.len());
-    match dice.roll(3) {
-        0 => drop(bytes.remove(at)),
-        1 => drop(bytes.splice(at..at, ODD_BYTES[dice.roll(ODD_BYTES.len())].iter().copied())),
-        _ => drop(bytes.splice(at..=at, ODD_BYTES[dice.roll(ODD_BYTES.len())].iter().copied())),
-    }
 }
