@@ -14,6 +14,7 @@ mod io;
 mod lines;
 mod pool;
 mod relay;
+mod target;
 mod tunnel;
 mod upload;
 mod write;

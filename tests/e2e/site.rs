@@ -96,7 +96,7 @@ fn a_node_that_answers_only_500_fails_no_request() {
 #[test]
 fn three_equal_nodes_share_the_load_within_ten_percent() {
     let cluster = Cluster::start();
-    let report = Load::on(cluster.address(), LIST).connections(6).requests(3000).run();
+    let report = Load::on(cluster.address(), LIST).connections(2).requests(3000).run();
     report.assert_all_ok();
     assert_eq!(report.served_by.len(), 3, "{:?}", report.served_by);
     for (node, count) in &report.served_by {
