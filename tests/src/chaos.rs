@@ -130,6 +130,8 @@ impl Abyss {
         let listener = {
             let _inside = runtime.enter();
             let socket = tokio::net::TcpSocket::new_v4().expect("a socket can be had");
+            // Connections of whoever had the port before may still be in TIME_WAIT.
+            socket.set_reuseaddr(true).expect("an unbound socket can be set up");
             socket.bind(address).expect("the port was free a moment ago");
             socket.listen(1).expect("a bound socket can listen")
         };
