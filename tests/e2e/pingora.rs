@@ -3,6 +3,7 @@
 //! The harness sees from this binary's name which path is asked for. What is not promised there is excepted by name,
 //! in the tests themselves (`cirque_tests::edge::Path`). What is strict in our own path only is not run here at all.
 
+mod abuse;
 mod balancing;
 mod drain;
 mod failover;
