@@ -1,84 +1,55 @@
 //! One line per request, written by a thread of its own: a slow disk or terminal delays no request.
+//!
+//! Requests put their lines into one shared buffer; the writer takes it whole, a few times a second. So a line
+//! costs no wake-up, and a burst becomes one write.
 
+mod line;
+
+use std::cell::RefCell;
 use std::fs::OpenOptions;
 use std::io::{self, Write};
-use std::sync::Mutex;
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use cirque_shared::metrics::Counter;
-use serde::Serialize;
 
 use crate::config::AccessLog as Output;
+pub(crate) use line::{Attempt, Line};
 
-/// Lines that may wait for the writer; more are dropped and counted.
-const MOST_WAITING: usize = 8192;
+/// Bytes of lines that may wait for the writer; lines beyond are dropped and counted.
+const MOST_WAITING: usize = 8 * 1024 * 1024;
 
-/// One request, as it is written. Durations are in milliseconds.
-#[derive(Debug, Serialize)]
-pub(crate) struct Line<'a> {
-    pub(crate) timestamp: String,
-    #[serde(rename = "request.id")]
-    pub(crate) request_id: &'a str,
-    #[serde(rename = "client.address")]
-    pub(crate) client: String,
-    #[serde(rename = "http.request.method")]
-    pub(crate) method: &'a str,
-    #[serde(rename = "server.address")]
-    pub(crate) host: &'a str,
-    #[serde(rename = "url.path")]
-    pub(crate) path: &'a str,
-    #[serde(rename = "http.response.status_code")]
-    pub(crate) status: u16,
-    /// Why the edge answered by itself, if it did.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) reason: Option<&'static str>,
-    /// Which rule of the protocol the request broke.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) rule: Option<&'static str>,
-    /// Where the request came in.
-    pub(crate) listener: &'a str,
-    pub(crate) route: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) upstream: Option<&'a str>,
-    /// The backend whose answer the client got.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) backend: Option<&'a str>,
-    pub(crate) duration_ms: f64,
-    pub(crate) bytes_in: u64,
-    pub(crate) bytes_out: u64,
-    pub(crate) attempts: &'a [Attempt],
-    /// Why the last failure was not tried again.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) gave_up: Option<&'static str>,
-}
+/// So much is written at once rather than waited for.
+const ENOUGH: usize = 64 * 1024;
 
-/// One try at one backend.
-#[derive(Debug, Serialize)]
-pub(crate) struct Attempt {
-    pub(crate) backend: String,
-    /// `answered`, `unfinished`, or the reason of the failure.
-    pub(crate) outcome: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) status: Option<u16>,
-    /// To the head of the answer, or to the failure.
-    pub(crate) duration_ms: f64,
-    /// Whether the backend was taken although none was available.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pub(crate) fail_open: bool,
-}
-
-#[derive(Debug)]
-struct Writer {
-    lines: SyncSender<Vec<u8>>,
-    thread: Mutex<Option<JoinHandle<()>>>,
-}
+/// How long a line may wait for others to be written with.
+const GATHER: Duration = Duration::from_millis(50);
 
 /// The way to the writer.
 #[derive(Debug)]
 pub(crate) struct AccessLog {
     writer: Option<Writer>,
     dropped: Counter,
+}
+
+#[derive(Debug)]
+struct Writer {
+    shared: Arc<Shared>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    waiting: Mutex<Waiting>,
+    /// Rung for the first line, for enough of them, and at the end.
+    bell: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    lines: Vec<u8>,
+    is_ending: bool,
 }
 
 impl AccessLog {
@@ -94,10 +65,11 @@ impl AccessLog {
             Output::Stderr => Box::new(io::stderr()),
             Output::File(path) => Box::new(OpenOptions::new().create(true).append(true).open(path)?),
         };
-        let (sender, lines) = sync_channel(MOST_WAITING);
+        let shared = Arc::new(Shared::default());
+        let writers = Arc::clone(&shared);
         let thread =
-            std::thread::Builder::new().name("access-log".to_owned()).spawn(move || write(&lines, sink))?;
-        Ok(Self { writer: Some(Writer { lines: sender, thread: Mutex::new(Some(thread)) }), dropped })
+            std::thread::Builder::new().name("access-log".to_owned()).spawn(move || writers.run(sink))?;
+        Ok(Self { writer: Some(Writer { shared, thread: Mutex::new(Some(thread)) }), dropped })
     }
 
     /// Whether lines go anywhere.
@@ -105,55 +77,81 @@ impl AccessLog {
         self.writer.is_some()
     }
 
-    /// Hands one line over; never waits.
+    /// Hands one line over; never waits for the output.
     pub(crate) fn write(&self, line: &Line<'_>) {
-        let Some(writer) = &self.writer else { return };
-        let mut bytes = Vec::with_capacity(512);
-        // Writing to memory cannot fail, and a line holds nothing that JSON cannot say.
-        if serde_json::to_writer(&mut bytes, line).is_err() {
+        thread_local! {
+            static TEXT: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+        }
+        let Some(Writer { shared, .. }) = &self.writer else { return };
+        TEXT.with_borrow_mut(|text| {
+            text.clear();
+            line.append_to(text);
+            self.hand_over(shared, text);
+        });
+    }
+
+    fn hand_over(&self, shared: &Shared, text: &[u8]) {
+        let mut waiting = shared.lock();
+        let before = waiting.lines.len();
+        if before > MOST_WAITING {
+            self.dropped.inc();
             return;
         }
-        bytes.push(b'\n');
-        if let Err(TrySendError::Full(_)) = writer.lines.try_send(bytes) {
-            self.dropped.inc();
+        waiting.lines.extend_from_slice(text);
+        let after = waiting.lines.len();
+        drop(waiting);
+        if before == 0 || (before < ENOUGH && after >= ENOUGH) {
+            shared.bell.notify_one();
         }
     }
 
     /// Waits until all lines handed over so far are written. To be called once, at the end of the process.
     pub(crate) fn finish(&self) {
-        let Some(writer) = &self.writer else { return };
-        // An empty line is the writer's sign to stop; it waits its turn behind the others.
-        let _ = writer.lines.send(Vec::new());
-        let thread = writer.thread.lock().ok().and_then(|mut thread| thread.take());
+        let Some(Writer { shared, thread }) = &self.writer else { return };
+        shared.lock().is_ending = true;
+        shared.bell.notify_one();
+        let thread = thread.lock().ok().and_then(|mut thread| thread.take());
         if let Some(thread) = thread {
             let _ = thread.join();
         }
     }
 }
 
-/// Writes lines until an empty one comes, flushing whenever it has caught up.
-fn write(lines: &Receiver<Vec<u8>>, sink: Box<dyn Write + Send>) {
-    let mut out = io::BufWriter::with_capacity(64 * 1024, sink);
-    let mut failing = false;
-    while let Ok(first) = lines.recv() {
-        let mut next = Some(first);
-        let mut result = Ok(());
-        while let Some(line) = next {
-            if line.is_empty() {
-                let _ = out.flush();
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        // Nothing under the lock can leave the lines half written.
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Writes lines until the end.
+    fn run(&self, mut sink: Box<dyn Write + Send>) {
+        let mut batch = Vec::new();
+        let mut is_failing = false;
+        loop {
+            let mut waiting = self.lock();
+            while waiting.lines.is_empty() && !waiting.is_ending {
+                waiting = self.bell.wait(waiting).unwrap_or_else(PoisonError::into_inner);
+            }
+            let is_gathering = |waiting: &mut Waiting| waiting.lines.len() < ENOUGH && !waiting.is_ending;
+            let gathered = self.bell.wait_timeout_while(waiting, GATHER, is_gathering);
+            let (mut waiting, _) = gathered.unwrap_or_else(PoisonError::into_inner);
+            std::mem::swap(&mut batch, &mut waiting.lines);
+            let is_last = waiting.is_ending;
+            drop(waiting);
+            match sink.write_all(&batch).and_then(|()| sink.flush()) {
+                Ok(()) => is_failing = false,
+                // Said once per trouble, not once per line.
+                Err(error) if !is_failing => {
+                    is_failing = true;
+                    tracing::warn!(%error, "access log cannot be written");
+                }
+                Err(_) => {}
+            }
+            batch.clear();
+            batch.shrink_to(4 * ENOUGH);
+            if is_last {
                 return;
             }
-            result = result.and(out.write_all(&line));
-            next = lines.try_recv().ok();
-        }
-        match result.and(out.flush()) {
-            Ok(()) => failing = false,
-            // Said once per trouble, not once per line.
-            Err(error) if !failing => {
-                failing = true;
-                tracing::warn!(%error, "access log cannot be written");
-            }
-            Err(_) => {}
         }
     }
 }
@@ -164,29 +162,6 @@ mod tests {
 
     use super::*;
 
-    fn line(id: &str) -> Line<'_> {
-        Line {
-            timestamp: "2026-01-01T00:00:00.000Z".to_owned(),
-            request_id: id,
-            client: "192.0.2.1".to_owned(),
-            method: "GET",
-            host: "example.com",
-            path: "/\"quoted\"\n",
-            status: 200,
-            reason: None,
-            rule: None,
-            listener: "http",
-            route: "api",
-            upstream: Some("app"),
-            backend: Some("app-1"),
-            duration_ms: 1.5,
-            bytes_in: 0,
-            bytes_out: 2,
-            attempts: &[],
-            gave_up: None,
-        }
-    }
-
     #[test]
     fn every_line_is_on_disk_after_finish() {
         let dropped = Registry::new().counter("dropped_total", "Dropped.");
@@ -194,15 +169,29 @@ mod tests {
             std::env::temp_dir().join(format!("cirque-access-{}.log", cirque_shared::request_id::generate()));
         let log = AccessLog::open(&Output::File(file.clone()), dropped.clone()).unwrap();
         for _ in 0..5000 {
-            log.write(&line("abc"));
+            log.write(&Line::example());
         }
         log.finish();
         let text = std::fs::read_to_string(&file).unwrap();
         std::fs::remove_file(&file).unwrap();
-        assert_eq!(text.lines().count() as u64 + dropped.get(), 5000);
-        let first: serde_json::Value = serde_json::from_str(text.lines().next().unwrap()).unwrap();
-        assert_eq!(first["url.path"], "/\"quoted\"\n");
-        assert_eq!(first["http.response.status_code"], 200);
+        assert_eq!((text.lines().count(), dropped.get()), (5000, 0));
+        assert!(text.ends_with("}\n"));
+    }
+
+    #[test]
+    fn lines_beyond_what_may_wait_are_dropped_and_counted() {
+        let dropped = Registry::new().counter("dropped_total", "Dropped.");
+        let shared = Arc::new(Shared::default());
+        // Nobody writes.
+        let log = AccessLog {
+            writer: Some(Writer { shared: Arc::clone(&shared), thread: Mutex::new(None) }),
+            dropped: dropped.clone(),
+        };
+        shared.lock().lines = vec![b' '; MOST_WAITING];
+        log.write(&Line::example());
+        log.write(&Line::example());
+        assert_eq!(dropped.get(), 1);
+        assert!(shared.lock().lines.len() < MOST_WAITING + 2000);
     }
 
     #[test]

@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use cirque_shared::metrics::http::{InFlight, NO_ROUTE};
 use time::OffsetDateTime;
-use time::macros::format_description;
 use tokio::time::Instant;
 
 use crate::access_log::{Attempt, Line};
@@ -51,7 +50,8 @@ pub(crate) struct Exchange {
     edge: Arc<Edge>,
     head: Head,
     started: Instant,
-    arrived: OffsetDateTime,
+    /// When the request arrived, for its line.
+    arrived: Option<OffsetDateTime>,
     route: Option<Arc<Route>>,
     attempts: Vec<Attempt>,
     tried: Vec<usize>,
@@ -85,7 +85,7 @@ impl Exchange {
             edge: Arc::clone(edge),
             head,
             started: Instant::now(),
-            arrived: OffsetDateTime::now_utc(),
+            arrived: edge.access_log.is_on().then(OffsetDateTime::now_utc),
             route: None,
             attempts: Vec::new(),
             tried: Vec::new(),
@@ -132,6 +132,11 @@ impl Exchange {
         self.started + self.route.as_ref().map_or(Duration::ZERO, |route| route.config.timeout)
     }
 
+    /// When the current attempt began.
+    pub(crate) fn began(&self) -> Instant {
+        self.active.as_ref().map_or(self.started, |active| active.began)
+    }
+
     /// Notes which rule of the protocol the request broke.
     pub(crate) fn broke(&mut self, rule: Option<&'static str>) {
         self.rule = rule;
@@ -141,10 +146,10 @@ impl Exchange {
     pub(crate) fn next_backend(&mut self) -> Result<&Chosen, Refusal> {
         self.release();
         let route = self.route.as_ref().ok_or(Refusal::NoRoute)?;
-        if self.remaining().is_zero() {
+        let now = Instant::now();
+        if now >= self.started + route.config.timeout {
             return Err(Refusal::DeadlineReached);
         }
-        let now = Instant::now();
         let chosen = route.upstream.choose(&self.tried, now).map_err(|why| match why {
             NoBackend::NoneAvailable => Refusal::NoBackend,
             // A stale connection may be followed by a fresh one to the same backend, nothing else.
@@ -244,14 +249,14 @@ impl Exchange {
 
     /// Keeps what the line says of an attempt.
     fn record(&mut self, active: &Active, outcome: &'static str) {
-        if !self.edge.access_log.is_on() {
+        if self.arrived.is_none() {
             return;
         }
         self.attempts.push(Attempt {
-            backend: active.chosen.lease.config.id.clone(),
+            backend: Arc::clone(active.chosen.lease.backend()),
             outcome,
             status: active.status,
-            duration_ms: millis(active.began.elapsed()),
+            took: active.began.elapsed(),
             fail_open: active.chosen.is_fail_open,
         });
     }
@@ -272,14 +277,12 @@ impl Exchange {
         let took = self.started.elapsed();
         let series = route.map_or(&self.edge.no_route, |route| &route.metrics);
         series.finished(&self.head.method, status, took);
-        if !self.edge.access_log.is_on() {
-            return;
-        }
+        let Some(arrived) = self.arrived else { return };
         let backends = route.map(|route| &route.upstream.backends);
         self.edge.access_log.write(&Line {
-            timestamp: timestamp(self.arrived),
+            arrived,
             request_id: &self.head.id,
-            client: self.head.client.to_string(),
+            client: self.head.client,
             method: &self.head.method,
             host: &self.head.host,
             path: &self.head.path,
@@ -290,7 +293,7 @@ impl Exchange {
             route: route.map_or(NO_ROUTE, |route| &route.config.name),
             upstream: route.map(|route| route.config.upstream.as_str()),
             backend: self.answered_by.and_then(|index| Some(backends?.get(index)?.config.id.as_str())),
-            duration_ms: millis(took),
+            took,
             bytes_in: self.bytes_in,
             bytes_out: self.bytes_out,
             attempts: &self.attempts,
@@ -325,14 +328,4 @@ fn judge(route: &Route, active: &mut Active, failure: Option<Failure>) {
     let event = if active.chosen.is_trial { Event::TrialFailed } else { Event::AttemptFailed };
     route.upstream.apply(lease.index, event, Instant::now());
     lease.suspected.notify_one();
-}
-
-/// Milliseconds with three decimals.
-fn millis(duration: Duration) -> f64 {
-    (duration.as_secs_f64() * 1e6).round() / 1e3
-}
-
-fn timestamp(at: OffsetDateTime) -> String {
-    let format = format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
-    at.format(format).unwrap_or_default()
 }

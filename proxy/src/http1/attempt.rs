@@ -68,7 +68,7 @@ impl Connection<'_> {
         exchange: &mut Exchange,
         backend: &Backend,
     ) -> Result<(Peer, Answer), Ended> {
-        let mut peer = self.connect(backend, &work.timeouts, exchange.remaining()).await?;
+        let mut peer = self.connect(backend, &work.timeouts, exchange.deadline(), exchange.began()).await?;
         let out = &mut peer.out.bytes;
         let id = &exchange.head().id;
         out.reserve(work.request.len + HEAD_ROOM);
@@ -91,15 +91,15 @@ impl Connection<'_> {
         &mut self,
         backend: &Backend,
         timeouts: &Timeouts,
-        remaining: Duration,
+        deadline: Instant,
+        now: Instant,
     ) -> Result<Peer, Ended> {
-        let now = Instant::now();
         let address = backend.config.address;
         if let Some(io) = self.pool.take(address, now) {
             return Ok(Peer::new(io, true, now));
         }
-        let is_cut_short = remaining < timeouts.connect;
-        self.clock.set(now + timeouts.connect.min(remaining));
+        let is_cut_short = deadline < now + timeouts.connect;
+        self.clock.set((now + timeouts.connect).min(deadline));
         let connecting = TcpStream::connect(address);
         tokio::pin!(connecting);
         let clock = &mut self.clock;
@@ -115,7 +115,7 @@ impl Connection<'_> {
         })?;
         // Without it small pieces would wait for acknowledgements; where it fails, they do.
         let _ = io.set_nodelay(true);
-        Ok(Peer::new(io, false, Instant::now()))
+        Ok(Peer::new(io, false, now))
     }
 
     /// Sends the request and reads heads until a final one; interim ones are passed on.
@@ -163,15 +163,10 @@ impl Connection<'_> {
     ) -> Result<Answer, Ended> {
         let half_close = self.edge.config.client.half_close;
         // Outside the closure: a wake-up by itself is no progress and must not move the deadline.
-        let mut progress = true;
+        let (mut asked, mut heard) = (true, true);
         poll_fn(|cx| {
             loop {
-                if progress {
-                    let wait = self.wait_for_answer(work, peer);
-                    self.clock.set((Instant::now() + wait).min(deadline));
-                    progress = false;
-                }
-                self.poll_upload(work, peer, cx, &mut progress)?;
+                self.poll_upload(work, peer, cx, &mut asked)?;
                 if work.upload.is_done() {
                     self.poll_watch(work, cx, half_close)?;
                 }
@@ -183,10 +178,18 @@ impl Connection<'_> {
                     }
                 }
                 match poll_append(&mut peer.io, cx, PIECE, &mut peer.input) {
-                    Poll::Ready(Ok(read)) if read > 0 => progress = true,
+                    Poll::Ready(Ok(read)) if read > 0 => heard = true,
                     Poll::Ready(_) => return Poll::Ready(Err(Ended::Backend(peer.broke()))),
-                    Poll::Pending if progress => {}
                     Poll::Pending => {
+                        // Only now, when there is something to wait for, does the time matter.
+                        if asked || heard {
+                            let now = Instant::now();
+                            self.clock.set((now + self.wait_for_answer(work, peer)).min(deadline));
+                            if std::mem::take(&mut asked) {
+                                peer.asked = now;
+                            }
+                            heard = false;
+                        }
                         ready!(self.clock.poll_ring(cx));
                         return Poll::Ready(Err(overdue(work, peer, Instant::now() >= deadline)));
                     }
@@ -217,12 +220,7 @@ impl Connection<'_> {
         progress: &mut bool,
     ) -> Result<(), Ended> {
         while !peer.is_deaf {
-            let mut is_sent = false;
-            let sending = peer.out.poll_send(&mut peer.io, cx, &mut is_sent);
-            if is_sent {
-                (*progress, peer.asked) = (true, Instant::now());
-            }
-            match sending {
+            match peer.out.poll_send(&mut peer.io, cx, progress) {
                 Poll::Ready(Ok(())) => {}
                 Poll::Pending => return Ok(()),
                 // It takes no more; it may have answered before, so the caller reads on.

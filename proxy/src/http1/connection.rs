@@ -132,6 +132,8 @@ impl<'a> Connection<'a> {
             self.begin();
         }
         self.clock.set(Instant::now() + if is_begun { client.header_timeout } else { wait });
+        // Whether the clock is set for the head, and not for the wait before it.
+        let mut is_due = is_begun || self.served == 0;
         loop {
             let skip = head::leading_empty_lines(&self.input);
             if skip > 0 && finder.is_in_first_line() {
@@ -153,15 +155,17 @@ impl<'a> Connection<'a> {
                 }
                 Err(rule) => return Waited::Refused(refusal_of(rule), Some(rule)),
             }
+            if is_begun && !is_due {
+                // Most heads come whole, and need no deadline.
+                self.clock.set(Instant::now() + client.header_timeout);
+                is_due = true;
+            }
             match self.more(client.max_head_size).await {
                 Some(0) if is_begun => return Waited::Refused(Refusal::ClientLeft, None),
                 Some(0) => return Waited::Over,
                 Some(_) if !is_begun => {
-                    is_begun = true;
+                    (is_begun, is_due) = (true, self.served == 0);
                     self.begin();
-                    if self.served > 0 {
-                        self.clock.set(Instant::now() + client.header_timeout);
-                    }
                 }
                 Some(_) => {}
                 None if is_begun => return Waited::Refused(Refusal::HeadTooSlow, None),
@@ -310,19 +314,16 @@ impl<'a> Connection<'a> {
     /// Sends what is on its way out, within the time for one write.
     pub(super) async fn flush(&mut self) -> Result<(), ()> {
         let send_timeout = self.edge.config.client.send_timeout;
-        self.clock.set(Instant::now() + send_timeout);
         let Self { io, clock, out, .. } = self;
+        let mut progress = true;
         poll_fn(|cx| {
-            loop {
-                let mut progress = false;
-                if let Poll::Ready(sent) = out.poll_send(&mut **io, cx, &mut progress) {
-                    return Poll::Ready(sent.map_err(|_| ()));
-                }
-                if !progress {
-                    return clock.poll_ring(cx).map(|()| Err(()));
-                }
+            if let Poll::Ready(sent) = out.poll_send(&mut **io, cx, &mut progress) {
+                return Poll::Ready(sent.map_err(|_| ()));
+            }
+            if std::mem::take(&mut progress) {
                 clock.set(Instant::now() + send_timeout);
             }
+            clock.poll_ring(cx).map(|()| Err(()))
         })
         .await
     }

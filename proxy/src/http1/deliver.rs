@@ -96,21 +96,13 @@ impl Connection<'_> {
         let mut progress = true;
         poll_fn(|cx| {
             loop {
-                if progress {
-                    let send = self.edge.config.client.send_timeout;
-                    let wait = if self.out.is_empty() { work.timeouts.read } else { send };
-                    let mut until = Instant::now() + wait;
-                    if self.out.is_empty() && is_uploading(work, peer) {
-                        // A backend that is still being told its request may be silent, within the request's time.
-                        until = until.max(deadline);
-                    }
-                    self.clock.set(until);
-                    progress = false;
-                }
                 match self.out.poll_send(&mut *self.io, cx, &mut progress) {
                     Poll::Ready(Ok(())) if download.is_done() => return Poll::Ready(Ok(stray)),
                     Poll::Ready(Ok(())) => match self.poll_body(peer, download, cx, &mut stray) {
-                        Poll::Ready(Ok(())) => progress = true,
+                        Poll::Ready(Ok(())) => {
+                            progress = true;
+                            continue;
+                        }
                         Poll::Ready(Err(ended)) => return Poll::Ready(Err(ended)),
                         Poll::Pending => {}
                     },
@@ -121,15 +113,33 @@ impl Connection<'_> {
                 let was_uploading = is_uploading(work, peer);
                 let is_moving = self.poll_rest_of_upload(work, peer, cx);
                 progress |= was_uploading && !is_uploading(work, peer);
-                if !progress && !is_moving {
-                    ready!(self.clock.poll_ring(cx));
-                    let client = Ended::Client(Refusal::ClientLeft);
-                    let backend = Ended::Backend(Failure::ReadTimeout);
-                    return Poll::Ready(Err(if self.out.is_empty() { backend } else { client }));
+                if is_moving {
+                    continue;
                 }
+                // Only now, when there is something to wait for, does the time matter.
+                if std::mem::take(&mut progress) {
+                    self.clock.set(self.wait_for_body(work, peer, deadline));
+                }
+                ready!(self.clock.poll_ring(cx));
+                let client = Ended::Client(Refusal::ClientLeft);
+                let backend = Ended::Backend(Failure::ReadTimeout);
+                return Poll::Ready(Err(if self.out.is_empty() { backend } else { client }));
             }
         })
         .await
+    }
+
+    /// Until when the next piece may be awaited.
+    fn wait_for_body(&self, work: &Work<'_>, peer: &Peer, deadline: Instant) -> Instant {
+        let now = Instant::now();
+        if !self.out.is_empty() {
+            now + self.edge.config.client.send_timeout
+        } else if is_uploading(work, peer) {
+            // A backend that is still being told its request may be silent, within the request's time.
+            (now + work.timeouts.read).max(deadline)
+        } else {
+            now + work.timeouts.read
+        }
     }
 
     /// Goes on with a request's body while its answer is under way; says whether it moved.
