@@ -1,5 +1,6 @@
 //! Malformed and ambiguous requests: each is refused and recorded, or forwarded so that nobody can read it in two ways.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use cirque_tests::{Connection, Edge, Recorder, eventually};
@@ -89,34 +90,41 @@ fn unescaped(text: &str) -> Vec<u8> {
 struct Stage {
     recorder: Recorder,
     edge: Edge,
-    lines_read: usize,
+    /// The answers so far, by request id: where from, and what the log must say.
+    answered: Vec<(String, String, Outcome)>,
     findings: Vec<String>,
 }
+
+/// A status and a rule, as a log line has them.
+type Outcome = (u16, Option<String>);
 
 impl Stage {
     fn new() -> Stage {
         let recorder = Recorder::start();
         let edge = Edge::builder().backend_at("recorder", recorder.address(), "").without_probe().start();
         eventually("the first probe has passed", SOON, || recorder.count(), |seen| *seen == 1);
-        Stage { recorder, edge, lines_read: 0, findings: Vec::new() }
+        Stage { recorder, edge, answered: Vec::new(), findings: Vec::new() }
     }
 
     /// Sends an item cut at these places and compares everything that can be observed with what is wanted.
     fn expect(&mut self, item: &Item, cuts: &[usize]) {
         let before = self.recorder.count();
-        let seen = self.answers(item, cuts);
-        let wanted: Vec<u16> = item.wanted.iter().map(status_of).collect();
         let Item { name, section, .. } = item;
         let place = format!("{name} ({section}) cut at {cuts:?}");
-        if seen != wanted {
-            self.findings.push(format!("{place}: answered {seen:?}, wanted {wanted:?}"));
+        let seen = self.answers(item, cuts);
+        let statuses: Vec<u16> = seen.iter().map(|(_, status)| *status).collect();
+        let wanted: Vec<u16> = item.wanted.iter().map(status_of).collect();
+        if statuses != wanted {
+            self.findings.push(format!("{place}: answered {statuses:?}, wanted {wanted:?}"));
         }
-        self.expect_logged(item, &place);
+        for ((id, _), wanted) in seen.into_iter().zip(&item.wanted) {
+            self.answered.push((id, place.clone(), (status_of(wanted), rule_of(wanted))));
+        }
         self.expect_forwarded(item, before, &place);
     }
 
-    /// The statuses of the answers, as many as are wanted and one more if there is one.
-    fn answers(&self, item: &Item, cuts: &[usize]) -> Vec<u16> {
+    /// The request ids and statuses of the answers, as many as are wanted and one more if there is one.
+    fn answers(&self, item: &Item, cuts: &[usize]) -> Vec<(String, u16)> {
         let mut connection = Connection::open(self.edge.address());
         let mut start = 0;
         for end in cuts.iter().copied().chain([item.bytes.len()]) {
@@ -129,40 +137,43 @@ impl Stage {
         }
         let method = if item.bytes.starts_with(b"HEAD") { "HEAD" } else { "GET" };
         connection.set_timeout(SOON);
-        let mut statuses = Vec::new();
-        while statuses.len() < item.wanted.len() {
+        let mut answers = Vec::new();
+        while answers.len() < item.wanted.len() {
             match connection.read_response(method) {
-                Ok(response) => statuses.push(response.status),
-                Err(_) => return statuses,
+                Ok(response) => {
+                    let id = response.header("x-request-id").unwrap_or_default().to_owned();
+                    answers.push((id, response.status));
+                }
+                Err(_) => return answers,
             }
         }
         // A request that was understood and has no route (404) leaves the connection as it was.
         if matches!(item.wanted.last(), Some(Wanted::Refused { status, .. }) if *status != 404) {
             match connection.read_until_close(SOON) {
                 Some(more) if more.is_empty() => {}
-                _ => statuses.push(0),
+                _ => answers.push((String::new(), 0)),
             }
         }
-        statuses
+        answers
     }
 
-    /// One line for each answer, with its status and its rule.
-    fn expect_logged(&mut self, item: &Item, place: &str) {
-        let observe = || {
-            let (objects, lines) = self.edge.process.json_lines_after(self.lines_read);
-            let requests = objects.into_iter().filter(|line| line.get("http.request.method").is_some());
-            (requests.map(|line| outcome_of(&line)).collect::<Vec<_>>(), lines)
-        };
-        let enough = item.wanted.len();
-        let (mut logged, lines) =
-            eventually(&format!("{place} is logged"), SOON, observe, |(seen, _)| seen.len() >= enough);
-        self.lines_read = lines;
-        let mut wanted: Vec<_> =
-            item.wanted.iter().map(|wanted| (status_of(wanted), rule_of(wanted))).collect();
-        logged.sort();
-        wanted.sort();
-        if logged != wanted {
-            self.findings.push(format!("{place}: logged {logged:?}, wanted {wanted:?}"));
+    /// One line for each answer, with its status and its rule. Asked once, at the end: lines are written in batches.
+    fn expect_logged(&mut self) {
+        let lines = || self.edge.access_log();
+        let enough = self.answered.len();
+        let lines = eventually("every answer is logged", SOON, lines, |lines| lines.len() >= enough);
+        let logged: BTreeMap<&str, Outcome> = lines
+            .iter()
+            .map(|line| (line["request.id"].as_str().unwrap_or_default(), outcome_of(line)))
+            .collect();
+        if lines.len() != enough || logged.len() != enough {
+            self.findings.push(format!("{} lines with {} ids, wanted {enough}", lines.len(), logged.len()));
+        }
+        for (id, place, wanted) in &self.answered {
+            let seen = logged.get(id.as_str());
+            if seen != Some(wanted) {
+                self.findings.push(format!("{place}: logged {seen:?}, wanted {wanted:?}"));
+            }
         }
     }
 
@@ -206,7 +217,8 @@ impl Stage {
     }
 
     /// Nothing stayed behind, and the numbers agree.
-    fn finish(self, sent: usize, items: &[(&Item, usize)]) {
+    fn finish(mut self, sent: usize, items: &[(&Item, usize)]) {
+        self.expect_logged();
         assert!(
             self.findings.is_empty(),
             "{} findings in {sent} sendings:\n{}",
@@ -237,7 +249,7 @@ fn rule_of(wanted: &Wanted) -> Option<String> {
     }
 }
 
-fn outcome_of(line: &Value) -> (u16, Option<String>) {
+fn outcome_of(line: &Value) -> Outcome {
     let status = line["http.response.status_code"].as_u64().and_then(|status| u16::try_from(status).ok());
     (status.unwrap_or_default(), line["rule"].as_str().map(str::to_owned))
 }

@@ -4,7 +4,7 @@
 
 pub(crate) mod generate;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -27,7 +27,7 @@ const AFTERWARDS: Duration = Duration::from_millis(50);
 const SOON: Duration = Duration::from_secs(10);
 
 /// What one proxy made of some bytes.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 struct Verdict {
     /// What the backend read: method, target and body of each whole message.
     forwarded: Vec<(String, String, Vec<u8>)>,
@@ -35,6 +35,8 @@ struct Verdict {
     refused: Vec<u16>,
     /// What the backend found wrong with what was forwarded.
     faults: Vec<String>,
+    /// Under which id our path logged its first refusal.
+    id: String,
 }
 
 /// A proxy with a recorder of its own.
@@ -52,11 +54,13 @@ impl Subject {
         let answers = everything(&mut connection);
         let messages = self.recorder.since(before);
         let whole = messages.iter().filter(|message| message.is_complete);
+        let (refused, id) = own_answers(&answers);
         Verdict {
             forwarded: whole
                 .map(|seen| (seen.method.clone(), seen.target.clone(), seen.body.clone()))
                 .collect(),
-            refused: own_statuses(&answers),
+            refused,
+            id,
             faults: messages.iter().filter_map(fault).collect(),
         }
     }
@@ -83,23 +87,26 @@ fn everything(connection: &mut Connection) -> String {
     String::from_utf8_lossy(&all).into_owned()
 }
 
-/// The statuses of answers that did not come from the recorder. nginx answers a head without a version with a page only.
-fn own_statuses(answers: &str) -> Vec<u16> {
-    let mut heads = Vec::new();
-    let mut rest = answers;
-    while let Some(at) = rest.find("HTTP/1.") {
-        let head = rest[at..].split("\r\n\r\n").next().unwrap_or_default();
-        heads.push(head);
-        rest = &rest[at + head.len()..];
+/// The statuses of answers that did not come from the recorder, and the id of the first of them. nginx answers a
+/// head without a version with a page only.
+fn own_answers(answers: &str) -> (Vec<u16>, String) {
+    let (mut statuses, mut id) = (Vec::new(), String::new());
+    for part in answers.split("HTTP/1.").skip(1) {
+        let head = part.split("\r\n\r\n").next().unwrap_or_default();
+        let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0);
+        if status < 200 || head.to_lowercase().contains("x-recorder") {
+            continue;
+        }
+        if statuses.is_empty() {
+            let line = head.lines().find_map(|line| line.strip_prefix("X-Request-ID: "));
+            id = line.unwrap_or_default().to_owned();
+        }
+        statuses.push(status);
     }
-    let own = heads.into_iter().filter(|head| !head.contains("X-Recorder") && !head.contains("x-recorder"));
-    let statuses: Vec<u16> =
-        own.filter_map(|head| head.split(' ').nth(1)?.parse().ok()).filter(|status| *status >= 200).collect();
-    if statuses.is_empty() && answers.contains("<html>") && !answers.contains("HTTP/1.") {
-        vec![400]
-    } else {
-        statuses
+    if !answers.contains("HTTP/1.") && answers.contains("<html>") {
+        statuses.push(400);
     }
+    (statuses, id)
 }
 
 /// The three, side by side.
@@ -107,9 +114,8 @@ struct Stage {
     edge: Edge,
     _references: [Reference; 2],
     subjects: [Subject; 3],
-    lines_read: usize,
-    /// Each kind of difference, with how often it was seen and the first request that showed it.
-    kinds: BTreeMap<String, (usize, String)>,
+    /// Every difference: who differs and how, the id of our refusal, and the request that showed it.
+    found: Vec<(String, String, String)>,
 }
 
 impl Stage {
@@ -124,7 +130,7 @@ impl Stage {
             Subject { address: nginx.address(), recorder: nginxs },
             Subject { address: haproxy.address(), recorder: haproxys },
         ];
-        Stage { edge, _references: [nginx, haproxy], subjects, lines_read: 0, kinds: BTreeMap::new() }
+        Stage { edge, _references: [nginx, haproxy], subjects, found: Vec::new() }
     }
 
     fn compare(&mut self, what: &str, bytes: &[u8]) {
@@ -133,41 +139,48 @@ impl Stage {
             running.map(|thread| thread.join().expect("a verdict is reached"))
         });
         assert!(ours.faults.is_empty(), "{what}: our path forwarded {:?}", ours.faults);
-        let rule = self.rule(ours.refused.len());
         for (name, other) in [("nginx", &nginx), ("HAProxy", &haproxy)] {
-            let Some(kind) = difference(&ours, other, &rule, bytes) else { continue };
+            let Some(kind) = difference(&ours, other, bytes) else { continue };
             let shown = String::from_utf8_lossy(&bytes[..bytes.len().min(300)]).into_owned();
-            let seen = self.kinds.entry(format!("{name}: {kind}")).or_insert_with(|| {
-                (0, format!("{what} {shown:?}\n      ours {ours:?}\n      {name} {other:?}"))
-            });
-            seen.0 += 1;
+            let shown = format!("{what} {shown:?}\n      ours {ours:?}\n      {name} {other:?}");
+            self.found.push((format!("{name}: {kind}"), ours.id.clone(), shown));
         }
     }
 
-    /// The rule that our path refused by, from its log; "-" where it named none.
-    fn rule(&mut self, refusals: usize) -> String {
-        let refused = || {
-            let (lines, read) = self.edge.process.json_lines_after(self.lines_read);
-            let statuses =
-                lines.into_iter().filter(|line| line["http.response.status_code"].as_u64() >= Some(400));
-            (statuses.map(|line| line["rule"].as_str().unwrap_or("-").to_owned()).collect::<Vec<_>>(), read)
+    /// Each kind of difference, with how often it was seen and the first request that showed it. A refusal of ours is
+    /// named by its rule in the log, "-" where it broke none.
+    fn kinds(&self) -> BTreeMap<String, (usize, String)> {
+        let asked: BTreeSet<&str> =
+            self.found.iter().map(|(_, id, _)| id.as_str()).filter(|id| !id.is_empty()).collect();
+        let rules = || {
+            let lines = self.edge.access_log();
+            let rules = lines.iter().filter_map(|line| {
+                Some((
+                    line["request.id"].as_str()?.to_owned(),
+                    line["rule"].as_str().unwrap_or("-").to_owned(),
+                ))
+            });
+            rules.filter(|(id, _)| asked.contains(id.as_str())).collect::<BTreeMap<String, String>>()
         };
-        let (rules, read) =
-            eventually("a refusal is logged", SOON, refused, |(seen, _)| seen.len() >= refusals);
-        self.lines_read = read;
-        rules.into_iter().next().unwrap_or_else(|| "-".to_owned())
+        let rules = eventually("every refusal is logged", SOON, rules, |rules| rules.len() == asked.len());
+        let mut kinds = BTreeMap::new();
+        for (kind, id, shown) in &self.found {
+            let rule = rules.get(id).map_or("-", String::as_str);
+            kinds.entry(kind.replace("{rule}", rule)).or_insert_with(|| (0, shown.clone())).0 += 1;
+        }
+        kinds
     }
 }
 
 /// How the verdicts differ, in one phrase; `None` where they agree.
-fn difference(ours: &Verdict, other: &Verdict, rule: &str, bytes: &[u8]) -> Option<String> {
+fn difference(ours: &Verdict, other: &Verdict, bytes: &[u8]) -> Option<String> {
     let (mine, theirs) = (&ours.forwarded, &other.forwarded);
     let common = mine.iter().zip(theirs).take_while(|(a, b)| a == b).count();
     if common == mine.len() && common == theirs.len() {
         return None;
     }
     if common == mine.len() && !ours.refused.is_empty() {
-        return Some(format!("refused by `{rule}`"));
+        return Some("refused by `{rule}`".to_owned());
     }
     if common == mine.len() {
         return Some("left unanswered".to_owned());
@@ -204,22 +217,16 @@ fn every_difference_from_nginx_and_haproxy_is_explained_and_none_is_laxer_than_n
     for n in 0..GENERATED {
         stage.compare(&format!("generated {n}"), &generate::request(&mut dice));
     }
+    let kinds = stage.kinds();
     // One line for each kind of difference, and the first request that showed it.
-    let report: Vec<String> = stage
-        .kinds
-        .iter()
-        .map(|(kind, (times, first))| format!("  {times:4} × {kind}\n      {first}"))
-        .collect();
+    let report: Vec<String> =
+        kinds.iter().map(|(kind, (times, first))| format!("  {times:4} × {kind}\n      {first}")).collect();
     let is_laxer = |kind: &&String| kind.starts_with("nginx: ") && !kind.starts_with("nginx: refused by");
-    let laxer: Vec<&String> = stage
-        .kinds
-        .keys()
-        .filter(is_laxer)
-        .filter(|kind| !LAXER_THAN_NGINX.contains(&kind.as_str()))
-        .collect();
+    let laxer: Vec<&String> =
+        kinds.keys().filter(is_laxer).filter(|kind| !LAXER_THAN_NGINX.contains(&kind.as_str())).collect();
     assert!(laxer.is_empty(), "we forward what nginx refuses: {laxer:#?}\n{}", report.join("\n"));
     let explained = |kind: &str| EXPLAINED.contains(&format!("| {kind} |"));
-    let unexplained: Vec<&String> = stage.kinds.keys().filter(|kind| !explained(kind)).collect();
+    let unexplained: Vec<&String> = kinds.keys().filter(|kind| !explained(kind)).collect();
     assert!(
         unexplained.is_empty(),
         "not in docs/http1-differences.md: {unexplained:#?}\n{}",

@@ -184,16 +184,6 @@ impl Process {
             .collect()
     }
 
-    /// Every line after the first `skip` that is a JSON object, parsed, and how many lines there are.
-    pub fn json_lines_after(&self, skip: usize) -> (Vec<Value>, usize) {
-        let output = lock(&self.output);
-        let texts: Vec<String> = output.iter().skip(skip).map(|line| line.text.clone()).collect();
-        let lines = output.len();
-        drop(output);
-        let objects = texts.iter().filter(|text| text.starts_with('{'));
-        (objects.filter_map(|text| serde_json::from_str(text).ok()).collect(), lines)
-    }
-
     /// Waits for a line that contains `needle` and returns it.
     #[track_caller]
     pub fn wait_for_line(&self, needle: &str, bound: Duration) -> String {
