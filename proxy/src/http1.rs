@@ -75,9 +75,13 @@ impl ServerApp for Http1 {
         let peer = digest.as_ref().and_then(|digest| Some(digest.peer_addr()?.as_inet()?.ip()));
         // A unix socket has no address: only the machine itself can be at its other end.
         let peer = peer.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
-        let local = digest.as_ref().and_then(|digest| digest.local_addr()?.as_inet().copied());
+        // With one listener there is nothing to ask the kernel.
+        let is_one_of_many = self.edge.config.listeners.len() > 1;
+        let local =
+            digest.filter(|_| is_one_of_many).and_then(|digest| digest.local_addr()?.as_inet().copied());
         let listener = self.edge.listener_at(local);
-        Connection::new(&self.edge, &self.pool, stream, peer, listener).serve().await;
+        let mut connection = Connection::new(&self.edge, &self.pool, stream, peer, listener);
+        connection.serve().await;
         None
     }
 }

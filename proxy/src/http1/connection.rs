@@ -95,7 +95,7 @@ impl<'a> Connection<'a> {
     }
 
     /// Serves requests until the connection ends.
-    pub(super) async fn serve(mut self) {
+    pub(super) async fn serve(&mut self) {
         loop {
             let request = match self.next_head().await {
                 Waited::Head(request) => request,
@@ -276,9 +276,14 @@ impl<'a> Connection<'a> {
         exchange.bytes_out = if is_to_head { 0 } else { answer.body.len() as u64 };
         match (self.flush().await, then) {
             (Err(()), _) => Turn::Close,
-            (Ok(()), Then::Close) => Turn::Linger,
+            (Ok(()), Then::Close) => self.end_of(is_read, request.len),
             (Ok(()), _) => Turn::Next { used: request.len },
         }
+    }
+
+    /// How a connection ends after its last answer: at once where the client has nothing more under way.
+    pub(super) fn end_of(&self, is_read: bool, used: usize) -> Turn {
+        if is_read && used == self.input.len() { Turn::Close } else { Turn::Linger }
     }
 
     /// Answers and records a head that was not understood.
@@ -330,9 +335,9 @@ impl<'a> Connection<'a> {
 
     /// Ends the connection so that the client can read the last answer: our half is closed, and what still comes
     /// is read for a moment. Closing at once would make the kernel send a reset that may overtake the answer.
-    async fn linger(mut self) {
+    async fn linger(&mut self) {
         self.clock.set(Instant::now() + LINGER);
-        let Self { io, clock, .. } = &mut self;
+        let Self { io, clock, .. } = self;
         let mut left = MOST_LINGERED;
         let mut is_shut = false;
         poll_fn(|cx| {

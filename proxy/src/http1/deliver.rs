@@ -77,7 +77,7 @@ impl Connection<'_> {
             }
         }
         match then {
-            Then::Close | Then::Tunnel => Turn::Linger,
+            Then::Close | Then::Tunnel => self.end_of(work.upload.is_done(), work.at),
             Then::KeepAlive | Then::KeepAliveSaid => Turn::Next { used: work.at },
         }
     }

@@ -15,7 +15,7 @@ use crate::respond::{self, title};
 pub(crate) struct Told {
     pub(crate) is_trusted: bool,
     pub(crate) client: IpAddr,
-    lines: String,
+    lines: Box<str>,
 }
 
 impl Told {
@@ -23,7 +23,7 @@ impl Told {
         let Forwarded { client, chain, proto, is_trusted } = told;
         let lines =
             format!("X-Real-IP: {client}\r\nX-Forwarded-For: {chain}\r\nX-Forwarded-Proto: {proto}\r\n");
-        Self { is_trusted: *is_trusted, client: *client, lines }
+        Self { is_trusted: *is_trusted, client: *client, lines: lines.into_boxed_str() }
     }
 }
 

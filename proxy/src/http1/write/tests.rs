@@ -6,7 +6,7 @@ use super::*;
 
 fn told(is_trusted: bool) -> Told {
     let client = IpAddr::from([192, 0, 2, 1]);
-    Told { is_trusted, client, lines: "X-Real-IP: 192.0.2.1\r\n".to_owned() }
+    Told { is_trusted, client, lines: "X-Real-IP: 192.0.2.1\r\n".into() }
 }
 
 #[track_caller]
