@@ -109,12 +109,12 @@ fn a_declined_upgrade_is_an_ordinary_answer_on_a_kept_connection() {
     let backend = Backend::start();
     backend.answer_on("/old", Reply::status(426).header("Upgrade", "websocket"));
     let edge = Edge::before(&[&backend]);
-    let mut client = edge.client();
-    client.send(&upgrade("/declined")).expect_status(200);
-    assert_eq!(client.send(&upgrade("/old")).expect_status(426).header("upgrade"), Some("websocket"));
-    client.get("/next").expect_status(200);
-    let connections: Vec<u64> = backend.requests().iter().map(|request| request.connection).collect();
-    assert!(connections.windows(2).all(|pair| pair[0] <= pair[1]), "{connections:?}");
+    let mut connection = Connection::open(edge.address());
+    connection.exchange(&upgrade("/declined")).unwrap().expect_status(200);
+    let old = connection.exchange(&upgrade("/old")).unwrap();
+    assert_eq!(old.expect_status(426).header("upgrade"), Some("websocket"));
+    connection.exchange(&Request::get("/next")).unwrap().expect_status(200);
+    nothing_in_flight(&edge);
 }
 
 #[test]
