@@ -3,13 +3,13 @@
 //! pingora accepts the connection (and will do TLS); from the first byte on this path carries it, and asks the
 //! same deciding rooms as [`crate::phases`]. Neither knows the other.
 
-mod answer;
+pub(crate) mod answer;
 mod attempt;
-mod chunked;
+pub(crate) mod chunked;
 mod connection;
 mod deliver;
 mod download;
-mod head;
+pub(crate) mod head;
 mod io;
 mod lines;
 mod pool;

@@ -7,6 +7,9 @@
 pub mod config;
 pub mod server;
 
+#[doc(hidden)]
+pub mod fuzzing;
+
 mod http1;
 mod listener;
 mod phases;

@@ -56,7 +56,8 @@ impl<T: Clone> Table<T> {
 
     /// The target of a request with this Host header (empty: none) and path (without query).
     pub(crate) fn find(&self, host: &str, path: &str) -> Option<&T> {
-        self.paths_of(host)?.find(path)
+        // `OPTIONS *` asks about the host as a whole: it goes where its root goes.
+        self.paths_of(host)?.find(if path == "*" { "/" } else { path })
     }
 
     fn paths_of(&self, header: &str) -> Option<&Paths<T>> {
@@ -172,7 +173,8 @@ mod tests {
             ("only.example.com", "/there", None),
             ("[::1]:80", "/", Some("[::1]/*")),
             ("", "/", Some("*/*")),
-            ("", "*", None),
+            ("", "*", Some("*/*")),
+            ("api.example.com", "*", Some("api.example.com/*")),
         ] {
             assert_eq!(table.find(host, path).map(String::as_str), expected, "{host} {path}");
         }

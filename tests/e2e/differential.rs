@@ -17,8 +17,8 @@ use generate::Dice;
 
 const GENERATED: usize = 400;
 const SEED: u64 = 3;
-/// What we forward although nginx refuses it: RFC 9112 §5.1 allows a tab where it allows a space.
-const LAXER_THAN_NGINX: [&str; 1] = ["nginx: refuses a tab beside a value"];
+/// What we forward although nginx refuses it: a form that RFC 9112 §3.2.4 asks for.
+const LAXER_THAN_NGINX: [&str; 1] = ["nginx: refuses the asterisk form"];
 const EXPLAINED: &str = include_str!("../../docs/http1-differences.md");
 /// How long a proxy may say nothing before it counts as waiting for more.
 const SILENCE: Duration = Duration::from_millis(700);
@@ -196,7 +196,9 @@ fn difference(ours: &Verdict, other: &Verdict, bytes: &[u8]) -> Option<String> {
 fn feature(bytes: &[u8]) -> &'static str {
     let text = String::from_utf8_lossy(bytes).to_lowercase();
     let head = text.split("\r\n\r\n").next().unwrap_or_default();
-    if head.contains('\t') {
+    if head.starts_with("options * ") {
+        "the asterisk form"
+    } else if head.contains('\t') {
         "a tab beside a value"
     } else if head.contains("upgrade: websocket") {
         "an upgrade to WebSocket without its key"

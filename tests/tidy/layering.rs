@@ -16,7 +16,7 @@ struct Layers {
 const PROXY: Layers = Layers {
     folder: "proxy/src/",
     rows: &[
-        &["server"],
+        &["server", "fuzzing"],
         &["admin", "listener"],
         &["phases", "http1"],
         &["exchange", "headers", "turn"],

@@ -124,7 +124,7 @@ impl<'a> Connection<'a> {
     /// Waits for a whole head, within the time for one.
     async fn next_head(&mut self) -> Waited {
         let client = self.edge.config.client;
-        let mut finder = EndFinder::default();
+        let (mut finder, mut skipped) = (EndFinder::default(), 0);
         // The first request has a head's time from the start; later ones may first be waited for.
         let wait = if self.served == 0 { client.header_timeout } else { client.keepalive_timeout };
         let mut is_begun = !self.input.is_empty();
@@ -135,10 +135,10 @@ impl<'a> Connection<'a> {
         // Whether the clock is set for the head, and not for the wait before it.
         let mut is_due = is_begun || self.served == 0;
         loop {
-            let skip = head::leading_empty_lines(&self.input);
-            if skip > 0 && finder.is_in_first_line() {
+            let skip = head::leading_empty_lines(&self.input, skipped);
+            if skip > 0 {
                 self.input.drain(..skip);
-                finder = EndFinder::default();
+                (finder, skipped) = (EndFinder::default(), skipped + skip);
             }
             match finder.find(&self.input) {
                 Ok(Some(end)) if end <= client.max_head_size => {
@@ -149,8 +149,9 @@ impl<'a> Connection<'a> {
                 }
                 Ok(None) if self.input.len() < client.max_head_size => {}
                 Ok(_) => {
-                    let in_line = finder.is_in_first_line();
-                    let rule = if in_line { Rule::TargetTooLong } else { Rule::TooLarge };
+                    let line = memchr::memchr(b'\n', &self.input).unwrap_or(self.input.len());
+                    let is_line = line >= client.max_head_size;
+                    let rule = if is_line { Rule::TargetTooLong } else { Rule::TooLarge };
                     return Waited::Refused(refusal_of(rule), Some(rule));
                 }
                 Err(rule) => return Waited::Refused(refusal_of(rule), Some(rule)),

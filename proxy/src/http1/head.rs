@@ -141,17 +141,12 @@ impl EndFinder {
         self.seen = bytes.len();
         Ok(None)
     }
-
-    /// Whether not even the first line is complete.
-    pub(crate) fn is_in_first_line(self) -> bool {
-        self.line == 0
-    }
 }
 
-/// How many bytes of empty lines stand before a request.
-pub(crate) fn leading_empty_lines(bytes: &[u8]) -> usize {
+/// How many bytes of empty lines to skip before a request, after so many that were skipped already.
+pub(crate) fn leading_empty_lines(bytes: &[u8], skipped: usize) -> usize {
     let mut skip = 0;
-    while skip < 2 * MOST_EMPTY_LINES && bytes[skip..].starts_with(b"\r\n") {
+    while skipped + skip < 2 * MOST_EMPTY_LINES && bytes[skip..].starts_with(b"\r\n") {
         skip += 2;
     }
     skip
@@ -259,19 +254,20 @@ impl Seen {
         let value = field.value;
         match name(field.name.as_bytes()) {
             Name::Host => {
-                if self.host.is_some() || !is_host(value) {
+                if self.host.is_some() || !is_host(value) || is_beside_a_tab(value, bytes) {
                     return Err(Rule::Host);
                 }
                 self.host = Some(range_in(value, bytes));
             }
             Name::ContentLength => {
-                if self.length.is_some() {
+                if self.length.is_some() || is_beside_a_tab(value, bytes) {
                     return Err(Rule::ContentLength);
                 }
                 self.length = Some(decimal(value).ok_or(Rule::ContentLength)?);
             }
             Name::TransferEncoding => {
-                if self.is_chunked || !value.eq_ignore_ascii_case(b"chunked") {
+                let is_known = value.eq_ignore_ascii_case(b"chunked") && !is_beside_a_tab(value, bytes);
+                if self.is_chunked || !is_known {
                     return Err(Rule::TransferEncoding);
                 }
                 self.is_chunked = true;
@@ -340,6 +336,15 @@ pub(super) fn decimal(digits: &[u8]) -> Option<u64> {
         return None;
     }
     Some(digits.iter().fold(0, |number, digit| number * 10 + u64::from(digit - b'0')))
+}
+
+/// Whether a tab stands between a value and its colon or line end. RFC 9112 §5.1 allows it; where a message ends
+/// and whom it is for must not hang on it, because nginx and others read it differently.
+fn is_beside_a_tab(value: &[u8], bytes: &[u8]) -> bool {
+    let range = range_in(value, bytes);
+    let before = bytes[..range.start].iter().rev().take_while(|byte| **byte != b':');
+    let after = bytes[range.end..].iter().take_while(|byte| **byte != b'\r');
+    before.chain(after).any(|byte| *byte == b'\t')
 }
 
 /// Where `part`, a piece of `whole`, stands in it.

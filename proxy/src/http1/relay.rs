@@ -79,6 +79,9 @@ impl Connection<'_> {
         refusal: Refusal,
     ) -> Turn {
         exchange.bytes_in = work.upload.read;
+        if refusal == Refusal::Malformed {
+            exchange.broke(Some("chunked"));
+        }
         let turn = self.refuse(work.request, exchange, refusal).await;
         match turn {
             Turn::Next { .. } => Turn::Next { used: work.at },

@@ -10,6 +10,9 @@ use tokio::time::Instant;
 
 use super::io::{Clock, Outgoing, PIECE, poll_append};
 
+/// How long the other side may be silent after one has ended: most protocols end both at once.
+const HALF_OPEN: Duration = Duration::from_secs(30);
+
 /// One end of a tunnel, and what is on its way to it.
 pub(super) struct Side<'a, T: ?Sized> {
     pub(super) io: &'a mut T,
@@ -50,7 +53,8 @@ where
             if !progress {
                 return clock.poll_ring(cx);
             }
-            clock.set(Instant::now() + idle);
+            let is_half_open = up == Way::Shut || down == Way::Shut;
+            clock.set(Instant::now() + if is_half_open { idle.min(HALF_OPEN) } else { idle });
         }
     })
     .await;
@@ -132,6 +136,20 @@ mod tests {
         client.read_to_end(&mut heard).await.unwrap();
         assert_eq!(heard.len(), 1000);
         assert_eq!(running.await.unwrap(), Carried { up: 4, down: 1000 });
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_tunnel_that_one_side_left_does_not_wait_its_whole_idle_time() {
+        let (_client, mut near) = duplex(64);
+        let (mut far, backend) = duplex(64);
+        let (mut up, mut down) = (Outgoing::default(), Outgoing::default());
+        let mut clock = Clock::new(Duration::from_secs(60));
+        let started = Instant::now();
+        drop(backend);
+        let client = Side { io: &mut near, out: &mut down };
+        let backend = Side { io: &mut far, out: &mut up };
+        run(client, backend, &mut clock, Duration::from_secs(3600)).await;
+        assert_eq!(started.elapsed(), HALF_OPEN);
     }
 
     #[tokio::test(start_paused = true)]

@@ -62,6 +62,8 @@ fn ambiguous_framing_is_refused() {
         ("Transfer-Encoding: xchunked\r\n", Rule::TransferEncoding),
         ("Transfer-Encoding: \"chunked\"\r\n", Rule::TransferEncoding),
         ("Transfer-Encoding:\x0bchunked\r\n", Rule::Field),
+        ("Transfer-Encoding:\tchunked\r\n", Rule::TransferEncoding),
+        ("Content-Length: 1\t\r\n", Rule::ContentLength),
         ("Transfer-Encoding : chunked\r\n", Rule::Field),
         (" Transfer-Encoding: chunked\r\n", Rule::Field),
         ("X: a\r\n folded\r\n", Rule::Field),
@@ -170,9 +172,10 @@ fn a_head_with_too_many_fields_is_refused() {
 
 #[test]
 fn empty_lines_before_a_request_are_skipped_within_bounds() {
-    assert_eq!(leading_empty_lines(b"\r\nGET"), 2);
-    assert_eq!(leading_empty_lines(b"\r\n\r\n\r\nGET"), 4);
-    assert_eq!(leading_empty_lines(b"GET"), 0);
+    assert_eq!(leading_empty_lines(b"\r\nGET", 0), 2);
+    assert_eq!(leading_empty_lines(b"\r\n\r\n\r\nGET", 0), 4);
+    assert_eq!(leading_empty_lines(b"\r\n\r\nGET", 2), 2);
+    assert_eq!(leading_empty_lines(b"GET", 0), 0);
 }
 
 proptest! {

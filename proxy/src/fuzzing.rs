@@ -1,0 +1,54 @@
+//! Opens the parsers of [`crate::http1`] to the fuzz targets in `fuzz/`, and to nobody else.
+
+use crate::http1::{answer, chunked, head};
+
+/// Reads a request's head from bytes that come at once and from bytes that come one by one: both must agree.
+pub fn request_head(bytes: &[u8]) {
+    let whole = head::EndFinder::default().find(bytes);
+    let mut finder = head::EndFinder::default();
+    let mut by_bytes = Ok(None);
+    for end in 1..=bytes.len() {
+        by_bytes = finder.find(&bytes[..end]);
+        if by_bytes != Ok(None) {
+            break;
+        }
+    }
+    assert_eq!(whole, by_bytes, "the end of a head depends on how it came");
+    let Ok(Some(end)) = whole else { return };
+    if let Ok(request) = head::parse(&bytes[..end]) {
+        assert_eq!(request.len, end);
+        assert!(request.target.end <= request.fields && request.host.end <= end);
+        assert!(!bytes[..end].contains(&0), "a zero byte passed");
+    }
+}
+
+/// Reads the head of an answer.
+pub fn response_head(bytes: &[u8]) {
+    for is_to_head in [false, true] {
+        if let Ok(Some(answer)) = answer::parse(bytes, &mut head::EndFinder::default(), is_to_head) {
+            assert!(answer.len <= bytes.len() && answer.fields <= answer.len);
+        }
+    }
+}
+
+/// Decodes a chunked body at once and byte by byte: both must agree, and what is decoded is encoded and decoded back.
+pub fn chunked(bytes: &[u8]) {
+    let decode = |pieces: &mut dyn Iterator<Item = &[u8]>| {
+        let (mut decoder, mut content) = (chunked::Decoder::default(), Vec::new());
+        let mut used = 0;
+        for piece in pieces {
+            used += decoder.decode(piece, |data| content.extend_from_slice(data))?;
+            if decoder.is_done() {
+                break;
+            }
+        }
+        Ok::<_, chunked::NotChunked>((content, used, decoder.is_done()))
+    };
+    let whole = decode(&mut std::iter::once(bytes));
+    assert_eq!(whole, decode(&mut bytes.chunks(1)), "a body depends on how it came");
+    let Ok((content, _, true)) = whole else { return };
+    let mut again = Vec::new();
+    chunked::encode(&content, &mut again);
+    again.extend_from_slice(chunked::END);
+    assert_eq!(decode(&mut std::iter::once(&again[..])).map(|(back, ..)| back), Ok(content));
+}
