@@ -154,7 +154,10 @@ fn routes(
         }
         let upstream = problems.require(&format!("{at}.upstream"), raw.upstream);
         if !upstream.is_empty() && !upstreams.contains(upstream.as_str()) {
-            let known = upstreams.iter().copied().collect::<Vec<_>>().join(", ");
+            let known = match upstreams.iter().copied().collect::<Vec<_>>().join(", ") {
+                none if none.is_empty() => format!("none; add [[upstreams.{upstream}.backends]]"),
+                known => known,
+            };
             problems.push(&format!("{at}.upstream"), format!("no upstream {upstream:?}; there are: {known}"));
         }
         let written = raw::RoutePolicy {
