@@ -246,5 +246,5 @@ def main():
 if __name__ == "__main__":
     for tool in ("nginx", "haproxy", "wrk"):
         if not shutil.which(tool):
-            sys.exit(f"{tool} is missing: apt-get install nginx-light haproxy wrk")
+            sys.exit(f"{tool} is missing: apt-get install nginx haproxy wrk")
     main()
