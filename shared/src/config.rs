@@ -13,7 +13,7 @@ mod tests;
 use std::path::Path;
 
 pub use problems::{Invalid, Problem, Problems};
-pub use read::{Read, Table, Value, child, field, key_paths, unknown_keys, wrong_type};
+pub use read::{Read, Table, Value, child, field, key_paths, wrong_type};
 pub use toml::de::DeTable;
 
 /// Reads `text` (named `name` in messages) and hands the raw tables to `parse`.

@@ -76,6 +76,14 @@ mod toml_keys {
     }
 
     impl Table for Keys {
+        fn keys() -> Vec<&'static str> {
+            Vec::new()
+        }
+
+        fn read_fields(_: &DeTable<'_>, _: &str, _: &mut Problems) -> Self {
+            Self::default()
+        }
+
         fn read_table(table: &DeTable<'_>, _: &str, _: &mut Problems) -> Self {
             let mut out = BTreeSet::new();
             for (key, value) in table {

@@ -28,8 +28,17 @@ pub trait Read: Sized {
 
 /// A table whose keys are declared with [`raw!`](crate::raw).
 pub trait Table: Read {
+    /// The keys that it declares, those of a table spliced into it included.
+    fn keys() -> Vec<&'static str>;
+
+    /// Reads the keys that it declares and leaves the others alone.
+    fn read_fields(table: &DeTable<'_>, at: &str, problems: &mut Problems) -> Self;
+
     /// Reads the keys of a table, noting those it does not know.
-    fn read_table(table: &DeTable<'_>, at: &str, problems: &mut Problems) -> Self;
+    fn read_table(table: &DeTable<'_>, at: &str, problems: &mut Problems) -> Self {
+        unknown_keys(table, &Self::keys(), at, problems);
+        Self::read_fields(table, at, problems)
+    }
 }
 
 /// The path of `key` below `at`.
@@ -55,8 +64,8 @@ pub(super) fn document<R: Table + Default>(text: &str, problems: &mut Problems) 
     R::default()
 }
 
-/// Notes each key of `table` that is not one of `known`, with its nearest neighbour. Used by [`raw!`](crate::raw).
-pub fn unknown_keys(table: &DeTable<'_>, known: &[&str], at: &str, problems: &mut Problems) {
+/// Notes each key of `table` that is not one of `known`, with its nearest neighbour.
+fn unknown_keys(table: &DeTable<'_>, known: &[&str], at: &str, problems: &mut Problems) {
     for key in table.keys() {
         let name: &str = key.get_ref();
         if known.contains(&name) {
@@ -208,6 +217,8 @@ impl<T: Read> Read for BTreeMap<String, T> {
 
 /// Declares what a TOML table may say. Every field becomes an `Option`; reading is strict.
 ///
+/// A last line `..name: Table` splices the keys of another declaration in: what objects inherit is declared once.
+///
 /// ```
 /// use std::time::Duration;
 /// cirque_shared::raw! {
@@ -224,18 +235,26 @@ impl<T: Read> Read for BTreeMap<String, T> {
 macro_rules! raw {
     ($($(#[$meta:meta])* $vis:vis struct $name:ident {
         $($(#[$field_meta:meta])* pub $field:ident: $type:ty,)*
+        $(..$spliced:ident: $splice:ty,)?
     })*) => {$(
         $(#[$meta])*
         #[derive(Clone, Debug, Default)]
         $vis struct $name {
             $($(#[$field_meta])* pub $field: Option<$type>,)*
+            $(
+                /// Keys that stand in this table and are declared elsewhere.
+                pub $spliced: $splice,
+            )?
         }
 
         impl $name {
             /// These keys, and those of `base` where these are silent.
             #[must_use]
             $vis fn or(self, base: Self) -> Self {
-                Self { $($field: <$type as $crate::config::Read>::or(self.$field, base.$field),)* }
+                Self {
+                    $($field: <$type as $crate::config::Read>::or(self.$field, base.$field),)*
+                    $($spliced: self.$spliced.or(base.$spliced),)?
+                }
             }
         }
 
@@ -243,6 +262,7 @@ macro_rules! raw {
             fn key_paths(at: &str, out: &mut std::collections::BTreeSet<String>) {
                 $(<$type as $crate::config::Read>::key_paths(
                     &$crate::config::child(at, stringify!($field)), out);)*
+                $(<$splice as $crate::config::Read>::key_paths(at, out);)?
             }
 
             fn read(
@@ -266,13 +286,22 @@ macro_rules! raw {
         }
 
         impl $crate::config::Table for $name {
-            fn read_table(
+            fn keys() -> Vec<&'static str> {
+                #[allow(unused_mut, reason = "only a table with a spliced one adds to it")]
+                let mut keys = vec![$(stringify!($field)),*];
+                $(keys.extend(<$splice as $crate::config::Table>::keys());)?
+                keys
+            }
+
+            fn read_fields(
                 table: &$crate::config::DeTable<'_>,
                 at: &str,
                 problems: &mut $crate::config::Problems,
             ) -> Self {
-                $crate::config::unknown_keys(table, &[$(stringify!($field)),*], at, problems);
-                Self { $($field: $crate::config::field(table, stringify!($field), at, problems),)* }
+                Self {
+                    $($field: $crate::config::field(table, stringify!($field), at, problems),)*
+                    $($spliced: <$splice as $crate::config::Table>::read_fields(table, at, problems),)?
+                }
             }
         }
     )*};
