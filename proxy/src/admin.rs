@@ -93,8 +93,9 @@ fn answer(edge: &Edge, method: &Method, path: &str) -> Response<Full<Bytes>> {
         "/readyz" => text(StatusCode::OK, "ready\n"),
         "/metrics" => typed("text/plain; version=0.0.4; charset=utf-8", edge.metrics.registry.text()),
         "/v1/upstreams" => {
+            let site = edge.site();
             let states: Vec<UpstreamState<'_>> =
-                edge.upstreams.iter().map(|upstream| state(upstream)).collect();
+                site.upstreams.iter().map(|upstream| state(upstream)).collect();
             let body = serde_json::to_string_pretty(&serde_json::json!({ "upstreams": states }));
             typed("application/json", body.unwrap_or_default() + "\n")
         }
@@ -143,9 +144,9 @@ fn state(upstream: &Upstream) -> UpstreamState<'_> {
         let facts = upstream.facts(index);
         let verdict = facts.verdict(now);
         BackendState {
-            id: &backend.config.id,
-            address: &backend.config.name,
-            weight: backend.config.weight,
+            id: &backend.id,
+            address: &backend.name,
+            weight: backend.weight,
             in_flight: backend.in_flight(),
             available: verdict.is_ok(),
             reason: verdict.err().map(|why| why.reason()),

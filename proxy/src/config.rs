@@ -26,6 +26,8 @@ pub struct Config {
     pub threads: usize,
     /// Where the admin interface listens.
     pub admin: SocketAddr,
+    /// Where the operator's orders and the history of the configuration are kept.
+    pub state_dir: PathBuf,
     /// The longest a stop may take.
     pub grace_period: Duration,
     /// Which path carries HTTP/1.x.

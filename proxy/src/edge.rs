@@ -1,27 +1,29 @@
-//! What every request can reach: routes, upstreams, metrics, the log, and how many requests there are.
+//! What every request can reach: the site at work, metrics, the log, and how many requests there are.
 
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use arc_swap::{ArcSwap, Guard};
 use cirque_shared::metrics::Registry;
 use cirque_shared::metrics::http::{NO_ROUTE, RouteMetrics};
 use cirque_shared::shutdown::InFlight;
+use tokio::sync::watch;
 
 use crate::access_log::AccessLog;
-use crate::config::{self, Config};
+use crate::config::Config;
+use crate::config::policy::Client;
 use crate::metrics::Metrics;
-use crate::retry::budget::Budget;
-use crate::route::Table;
-use crate::upstream::Upstream;
+use crate::operator::Orders;
+use crate::site::Site;
 
-/// The edge's shared state.
+/// The edge's shared state: what lives as long as the process, and the site that is replaced by a reload.
 #[derive(Debug)]
 pub(crate) struct Edge {
-    pub(crate) config: Config,
-    pub(crate) routes: Table<Arc<Route>>,
-    pub(crate) upstreams: Vec<Arc<Upstream>>,
+    site: ArcSwap<Site>,
+    /// Rung at each replacement.
+    changed: watch::Sender<()>,
     pub(crate) metrics: Metrics,
     pub(crate) no_route: RouteMetrics,
     pub(crate) access_log: AccessLog,
@@ -30,70 +32,65 @@ pub(crate) struct Edge {
     draining: AtomicBool,
 }
 
-/// A route with what belongs to it.
-#[derive(Debug)]
-pub(crate) struct Route {
-    pub(crate) config: config::Route,
-    pub(crate) upstream: Arc<Upstream>,
-    pub(crate) budget: Budget,
-    pub(crate) metrics: RouteMetrics,
-}
-
 impl Edge {
-    /// Builds the state of a configuration.
+    /// Builds the state of a configuration and of the operator's orders beside it.
     ///
     /// # Errors
     ///
     /// When the access log cannot be opened.
-    pub(crate) fn new(config: Config) -> io::Result<Self> {
+    pub(crate) fn new(config: Config, orders: Orders) -> io::Result<Self> {
         let registry = Registry::new();
         cirque_shared::metrics::process::declare(&registry, "proxy", env!("CARGO_PKG_VERSION"));
         let metrics = Metrics::new(&registry);
         let access_log = AccessLog::open(&config.access_log, metrics.access_log_dropped.clone())?;
-        let upstreams: Vec<Arc<Upstream>> = config
-            .upstreams
-            .iter()
-            .map(|upstream| Arc::new(Upstream::new(upstream.clone(), &metrics)))
-            .collect();
-        let routes: Vec<Arc<Route>> = config
-            .routes
-            .iter()
-            .map(|route| {
-                let upstream = upstreams.iter().find(|upstream| upstream.config.name == route.upstream);
-                Arc::new(Route {
-                    config: route.clone(),
-                    upstream: Arc::clone(upstream.expect("parse checked that each route's upstream exists")),
-                    budget: Budget::new(route.retry.budget),
-                    metrics: metrics.http.route(&route.name),
-                })
-            })
-            .collect();
+        let site = Site::new(config, orders, &metrics, None);
+        site.take_over(None, &metrics);
         Ok(Self {
-            routes: Table::new(routes.iter().map(|route| (&route.config, Arc::clone(route)))),
-            upstreams,
+            site: ArcSwap::from_pointee(site),
+            changed: watch::Sender::new(()),
             no_route: metrics.http.route(NO_ROUTE),
             metrics,
             access_log,
             in_flight: InFlight::default(),
             ready: AtomicBool::new(false),
             draining: AtomicBool::new(false),
-            config,
         })
+    }
+
+    /// The site at work. Not to be held over a wait: take what is needed of it.
+    pub(crate) fn site(&self) -> Guard<Arc<Site>> {
+        self.site.load()
+    }
+
+    /// The limits of the client's side.
+    pub(crate) fn client(&self) -> Client {
+        self.site().config.client
+    }
+
+    /// Puts another configuration to work, at once and as a whole. Only [`crate::control`] calls it, one call at
+    /// a time.
+    pub(crate) fn replace(&self, config: Config, orders: Orders) {
+        let previous = self.site.load_full();
+        let site = Arc::new(Site::new(config, orders, &self.metrics, Some(&previous)));
+        self.site.store(Arc::clone(&site));
+        site.take_over(Some(&previous), &self.metrics);
+        self.changed.send_replace(());
+    }
+
+    /// Rings at each replacement of the site.
+    pub(crate) fn changes(&self) -> watch::Receiver<()> {
+        self.changed.subscribe()
     }
 
     /// The number of the listener that accepted a connection at this address of ours.
     pub(crate) fn listener_at(&self, local: Option<SocketAddr>) -> usize {
+        let site = self.site();
         let found = local.and_then(|local| {
-            let listeners = self.config.listeners.iter();
+            let listeners = site.config.listeners.iter();
             let exact = listeners.clone().position(|listener| listener.address == local);
             exact.or_else(|| listeners.clone().position(|listener| listener.address.port() == local.port()))
         });
         found.unwrap_or(0)
-    }
-
-    /// The name of a listener.
-    pub(crate) fn listener(&self, number: usize) -> &str {
-        self.config.listeners.get(number).map_or("", |listener| &listener.name)
     }
 
     /// All listeners accept connections: `/readyz` says so from now on.

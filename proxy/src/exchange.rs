@@ -12,9 +12,10 @@ use time::OffsetDateTime;
 use tokio::time::Instant;
 
 use crate::access_log::{Attempt, Line};
-use crate::edge::{Edge, Route};
+use crate::edge::Edge;
 use crate::respond::Refusal;
 use crate::retry::{self, Attempted, Decision, Failure, GiveUp};
+use crate::site::Route;
 use crate::upstream::availability::Event;
 use crate::upstream::{Chosen, NoBackend};
 
@@ -110,7 +111,7 @@ impl Exchange {
 
     /// Finds the route of this Host header and path.
     pub(crate) fn find_route(&mut self, host: &str, path: &str) -> Result<Arc<Route>, Refusal> {
-        let route = self.edge.routes.find(host, path).cloned().ok_or(Refusal::NoRoute)?;
+        let route = self.edge.site().table.find(host, path).cloned().ok_or(Refusal::NoRoute)?;
         route.budget.deposit();
         self.route = Some(Arc::clone(&route));
         Ok(route)
@@ -279,6 +280,8 @@ impl Exchange {
         series.finished(&self.head.method, status, took);
         let Some(arrived) = self.arrived else { return };
         let backends = route.map(|route| &route.upstream.backends);
+        let site = self.edge.site();
+        let listener = site.config.listeners.get(self.head.listener);
         self.edge.access_log.write(&Line {
             arrived,
             request_id: &self.head.id,
@@ -289,7 +292,7 @@ impl Exchange {
             status,
             reason: self.refusal.map(Refusal::reason),
             rule: self.rule,
-            listener: self.edge.listener(self.head.listener),
+            listener: listener.map_or("", |listener| &listener.name),
             route: route.map_or(NO_ROUTE, |route| &route.config.name),
             upstream: route.map(|route| route.config.upstream.as_str()),
             backend: self.answered_by.and_then(|index| Some(backends?.get(index)?.config.id.as_str())),

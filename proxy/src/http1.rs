@@ -12,7 +12,6 @@ mod download;
 pub(crate) mod head;
 mod io;
 mod lines;
-mod pool;
 mod relay;
 mod target;
 mod tunnel;
@@ -32,7 +31,6 @@ use tokio::time::Instant;
 
 use crate::edge::Edge;
 use connection::Connection;
-use pool::Pool;
 
 /// How often idle connections to backends are looked over.
 const SWEEP: Duration = Duration::from_secs(1);
@@ -40,28 +38,29 @@ const SWEEP: Duration = Duration::from_secs(1);
 /// The path, as pingora's listeners see it.
 pub(crate) struct Http1 {
     edge: Arc<Edge>,
-    pool: Arc<Pool>,
     is_swept: AtomicBool,
 }
 
 impl Http1 {
-    /// A path with a pool of its own.
     pub(crate) fn new(edge: Arc<Edge>) -> Self {
-        Self { edge, pool: Arc::default(), is_swept: AtomicBool::new(false) }
+        Self { edge, is_swept: AtomicBool::new(false) }
     }
 
-    /// Starts to look over the pool, once, on the runtime of the first connection.
+    /// Starts to look over the idle connections, once, on the runtime of the first connection.
     fn keep_swept(&self) {
         if self.is_swept.load(Ordering::Relaxed) || self.is_swept.swap(true, Ordering::AcqRel) {
             return;
         }
-        let pool = Arc::downgrade(&self.pool);
+        let edge = Arc::downgrade(&self.edge);
         tokio::spawn(async move {
             let mut ticks = tokio::time::interval(SWEEP);
             loop {
                 ticks.tick().await;
-                let Some(pool) = pool.upgrade() else { return };
-                pool.sweep(Instant::now());
+                let Some(edge) = edge.upgrade() else { return };
+                let site = edge.site();
+                for member in site.upstreams.iter().flat_map(|upstream| &upstream.backends) {
+                    member.idle.sweep(Instant::now());
+                }
             }
         });
     }
@@ -76,11 +75,11 @@ impl ServerApp for Http1 {
         // A unix socket has no address: only the machine itself can be at its other end.
         let peer = peer.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
         // With one listener there is nothing to ask the kernel.
-        let is_one_of_many = self.edge.config.listeners.len() > 1;
+        let is_one_of_many = self.edge.site().config.listeners.len() > 1;
         let local =
             digest.filter(|_| is_one_of_many).and_then(|digest| digest.local_addr()?.as_inet().copied());
         let listener = self.edge.listener_at(local);
-        let mut connection = Connection::new(&self.edge, &self.pool, stream, peer, listener);
+        let mut connection = Connection::new(&self.edge, stream, peer, listener);
         connection.serve().await;
         None
     }

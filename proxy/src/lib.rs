@@ -25,9 +25,15 @@ mod retry;
 mod upstream;
 
 mod edge;
+mod site;
 
 mod access_log;
 mod respond;
 
 mod admin;
+mod control;
 mod metrics;
+mod operator;
+mod probes;
+
+mod durable;

@@ -28,13 +28,13 @@ impl Listener {
     /// A server for this proxy.
     pub(crate) fn new(proxy: Arc<HttpProxy<Phases>>, edge: Arc<Edge>) -> Self {
         let mut options = HttpServerOptions::default();
-        options.keepalive_request_limit = Some(edge.config.client.keepalive_requests.saturating_sub(1));
+        options.keepalive_request_limit = Some(edge.client().keepalive_requests.saturating_sub(1));
         Self { proxy, edge, options }
     }
 
     /// How long a turn may wait until its head is complete: the idle time comes first on a kept connection.
     fn head_deadline(&self) -> Duration {
-        let client = &self.edge.config.client;
+        let client = self.edge.client();
         client.keepalive_timeout + client.header_timeout
     }
 }
@@ -47,7 +47,7 @@ impl HttpServerApp for Listener {
         shutdown: &ShutdownWatch,
     ) -> Option<ReusedHttpStream> {
         let is_first = !session.pipelining_enabled();
-        let client = &self.edge.config.client;
+        let client = self.edge.client();
         let deadline = if is_first { client.header_timeout } else { self.head_deadline() };
         // A first read may take as long as a head may; later ones wait for the next request.
         session.set_read_timeout(Some(deadline));

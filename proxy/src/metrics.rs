@@ -1,6 +1,7 @@
 //! Every metric of the edge, declared once: name, help and labels.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use cirque_shared::metrics::http::HttpMetrics;
@@ -18,6 +19,7 @@ pub(crate) struct Metrics {
     pub(crate) registry: Registry,
     pub(crate) refusals: HashMap<&'static str, Counter>,
     pub(crate) access_log_dropped: Counter,
+    pub(crate) reloads: Reloads,
     attempts: CounterFamily,
     attempt_seconds: HistogramFamily,
     attempt_failures: CounterFamily,
@@ -31,9 +33,18 @@ pub(crate) struct Metrics {
     fail_open: CounterFamily,
 }
 
+/// Changes of the configuration.
+#[derive(Clone, Debug)]
+pub(crate) struct Reloads {
+    applied: Counter,
+    refused: Counter,
+    last_successful: Gauge,
+}
+
 /// One upstream's series.
 #[derive(Debug)]
 pub(crate) struct UpstreamMetrics {
+    name: String,
     pub(crate) fail_open: Counter,
     retries: HashMap<&'static str, Counter>,
     denied: HashMap<&'static str, Counter>,
@@ -52,6 +63,7 @@ pub(crate) struct BackendMetrics {
     transitions: HashMap<&'static str, Counter>,
     probes: HashMap<&'static str, Counter>,
     probe_seconds: Histogram,
+    is_retired: AtomicBool,
 }
 
 impl Metrics {
@@ -67,6 +79,7 @@ impl Metrics {
                 "proxy_access_log_dropped_total",
                 "Access lines given up because their destination was too slow.",
             ),
+            reloads: reloads(registry),
             attempts: counters(
                 "proxy_upstream_requests_total",
                 "Attempts that a backend answered, by status.",
@@ -132,6 +145,7 @@ impl Metrics {
         let by_reason =
             |family: &CounterFamily, reason: &'static str| (reason, family.with(&[upstream, reason]));
         UpstreamMetrics {
+            name: upstream.to_owned(),
             fail_open: self.fail_open.with(&[upstream]),
             retries: Failure::REASONS.iter().map(|reason| by_reason(&self.retries, reason)).collect(),
             denied: GiveUp::ALL.iter().map(|why| by_reason(&self.retries_denied, why.reason())).collect(),
@@ -155,12 +169,48 @@ impl Metrics {
             probes: named(&self.probes, &["success", "failure", "timeout"]),
             probe_seconds: self.probe_seconds.with(&labels),
             labels: labels.map(str::to_owned),
+            is_retired: AtomicBool::new(false),
+        }
+    }
+
+    /// Ends the series of an upstream that is gone; those of its backends end with them.
+    pub(crate) fn retire_upstream(&self, gone: &UpstreamMetrics) {
+        let upstream: &[(&str, &str)] = &[("upstream", &gone.name)];
+        self.retries.remove_where(upstream);
+        self.retries_denied.remove_where(upstream);
+        self.fail_open.remove(&[&gone.name]);
+    }
+
+    /// Ends the series of a backend that is gone.
+    pub(crate) fn retire_backend(&self, gone: &BackendMetrics) {
+        gone.is_retired.store(true, Ordering::Release);
+        let [upstream, backend] = &gone.labels;
+        for family in [&self.attempts, &self.attempt_failures, &self.transitions, &self.probes] {
+            family.remove_where(&[("upstream", upstream), ("backend", backend)]);
+        }
+        for family in [&self.in_flight, &self.up] {
+            family.remove(&[upstream, backend]);
+        }
+        for family in [&self.attempt_seconds, &self.probe_seconds] {
+            family.remove(&[upstream, backend]);
         }
     }
 
     /// Counts an answer of the edge's own.
     pub(crate) fn refused(&self, refusal: Refusal) {
         count(&self.refusals, refusal.reason());
+    }
+}
+
+impl Reloads {
+    /// Counts a change that was asked for.
+    pub(crate) fn count(&self, is_applied: bool) {
+        if is_applied {
+            self.applied.inc()
+        } else {
+            self.refused.inc()
+        }
+        self.last_successful.set(i64::from(is_applied));
     }
 }
 
@@ -181,6 +231,8 @@ impl BackendMetrics {
     pub(crate) fn answered(&self, status: u16, after: Duration) {
         if status == 200 {
             self.attempts_ok.inc();
+        } else if self.is_retired.load(Ordering::Acquire) {
+            // Its series are gone, and must not come back.
         } else if (100..600).contains(&status) {
             self.attempts.with(&[&self.labels[0], &self.labels[1], &status.to_string()]).inc();
         } else {
@@ -213,6 +265,20 @@ fn refusals(registry: &Registry) -> HashMap<&'static str, Counter> {
         &["reason"],
     );
     Refusal::ALL.iter().map(|refusal| (refusal.reason(), family.with(&[refusal.reason()]))).collect()
+}
+
+fn reloads(registry: &Registry) -> Reloads {
+    let family = registry.counters(
+        "proxy_config_reloads_total",
+        "Changes of the configuration that were asked for, by result.",
+        &["result"],
+    );
+    let last_successful = registry.gauge(
+        "proxy_config_last_reload_successful",
+        "Whether the last change that was asked for is at work: 1 or 0.",
+    );
+    last_successful.set(1);
+    Reloads { applied: family.with(&["applied"]), refused: family.with(&["refused"]), last_successful }
 }
 
 fn count(series: &HashMap<&'static str, Counter>, name: &str) {

@@ -89,7 +89,7 @@ impl ProxyHttp for Phases {
 
     async fn early_request_filter(&self, session: &mut Session, ctx: &mut Ctx) -> Result<()> {
         turn::head_is_complete(&self.edge);
-        let client = &self.edge.config.client;
+        let client = self.edge.client();
         // Guarded: a connection that pingora marked as not reusable must stay so.
         if session.get_keepalive().is_some() {
             let seconds = client.keepalive_timeout.as_secs();
@@ -120,7 +120,7 @@ impl ProxyHttp for Phases {
         let remaining = exchange.remaining();
         let timeouts = exchange.route().map(|route| route.upstream.config.timeouts).unwrap_or_default();
         match exchange.next_backend() {
-            Ok(chosen) => Ok(Box::new(peer::peer(&chosen.lease.config, &timeouts, remaining))),
+            Ok(chosen) => Ok(Box::new(peer::peer(&chosen.lease, &timeouts, remaining))),
             Err(refusal) => ctx.refuse(refusal),
         }
     }
@@ -265,7 +265,8 @@ fn head(session: &Session, edge: &Edge) -> (Head, Forwarded) {
     let peer = session.client_addr().and_then(|address| address.as_inet()).map(std::net::SocketAddr::ip);
     // A unix socket has no address: only the machine itself can be at its other end.
     let peer = peer.unwrap_or(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST));
-    let trusted = &edge.config.trusted_proxies;
+    let site = edge.site();
+    let trusted = &site.config.trusted_proxies;
     let told =
         forwarded(peer, trusted, &joined(request, "x-forwarded-for"), &text("x-forwarded-proto"), false);
     let given = session.get_header_bytes("x-request-id");

@@ -1,6 +1,7 @@
 //! The composition root of the edge: binds, wires, runs, and stops as soon as nothing is in flight.
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,11 +20,13 @@ use pingora::services::listening::Service;
 use crate::admin::Admin;
 use crate::config::Config;
 use crate::config::policy::Http1;
+use crate::control::Control;
 use crate::edge::Edge;
 use crate::http1;
 use crate::listener::Listener;
+use crate::operator::Book;
 use crate::phases::Phases;
-use crate::upstream::health;
+use crate::probes::Probes;
 
 /// More attempts than any policy allows: ours end before pingora's.
 const MOST_TRIES: usize = 16;
@@ -38,26 +41,32 @@ const BUFFERS: L4BufferSettings = L4BufferSettings { read: Some(8 * 1024), write
 /// Our path buffers by itself.
 const UNBUFFERED: L4BufferSettings = L4BufferSettings { read: Some(0), write: Some(0) };
 
-/// Runs the edge until it is told to stop; never returns while it is serving.
+/// Runs the edge until it is told to stop; never returns while it is serving. `path` is where `config` was read.
 ///
 /// # Errors
 ///
 /// When an address cannot be bound or the access log cannot be opened. Nothing was started then.
-pub fn run(config: Config) -> anyhow::Result<()> {
+pub fn run(path: &Path, config: &Config) -> anyhow::Result<()> {
     for listener in &config.listeners {
         // pingora would retry for 30 s; whoever started us wants to know now.
         drop(bind(listener.address).with_context(|| format!("listener `{}`", listener.name))?);
     }
     let admin = bind(config.admin).context("admin interface")?;
     admin.set_nonblocking(true).context("admin interface")?;
-    let edge = Arc::new(Edge::new(config).context("could not open the access log")?);
+    let book = Book::new(&config.state_dir);
+    let orders = book.read().with_context(|| {
+        format!("could not read the operator's orders in {}; repair or remove it", book.path().display())
+    })?;
+    let edge = Edge::new(config.clone(), orders).context("could not open the access log")?;
+    let edge = Arc::new(edge);
+    let control = Control::new(Arc::clone(&edge), path.to_owned(), book);
 
     let conf = ServerConf {
-        threads: edge.config.threads,
-        work_stealing: edge.config.threads > 1,
+        threads: config.threads,
+        work_stealing: config.threads > 1,
         upstream_keepalive_pool_size: POOL_PER_THREAD,
         max_retries: MOST_TRIES,
-        grace_period_seconds: Some(edge.config.grace_period.as_secs() + 1),
+        grace_period_seconds: Some(config.grace_period.as_secs() + 1),
         graceful_shutdown_timeout_seconds: Some(1),
         ..ServerConf::default()
     };
@@ -68,20 +77,16 @@ pub fn run(config: Config) -> anyhow::Result<()> {
     server.add_service(on_one_thread("admin", Admin::new(Arc::clone(&edge), admin)));
     server.add_service(on_one_thread("drain", Drain(Arc::clone(&edge))));
     server.add_service(on_one_thread("ready", Ready(Arc::clone(&edge))));
-    let listeners: Vec<String> = edge
-        .config
-        .listeners
-        .iter()
-        .map(|listener| format!("{}={}", listener.name, listener.address))
-        .collect();
-    tracing::info!(listeners = listeners.join(" "), admin = %edge.config.admin, "edge is starting");
-    server.run(RunArgs { shutdown_signal: Box::new(Stop(edge)) });
+    let listeners: Vec<String> =
+        config.listeners.iter().map(|listener| format!("{}={}", listener.name, listener.address)).collect();
+    tracing::info!(listeners = listeners.join(" "), admin = %config.admin, "edge is starting");
+    server.run(RunArgs { shutdown_signal: Box::new(Stop(edge, control)) });
     Ok(())
 }
 
 /// Adds the path that carries HTTP/1.x, listening on every address.
 fn add_listeners(server: &mut Server, edge: &Arc<Edge>) {
-    match edge.config.http1 {
+    match edge.site().config.http1 {
         Http1::Own => server.add_service(listening(edge, http1::Http1::new(Arc::clone(edge)), UNBUFFERED)),
         Http1::Pingora => {
             let mut proxy = HttpProxy::new(Phases::new(Arc::clone(edge)), Arc::clone(&server.configuration));
@@ -94,7 +99,7 @@ fn add_listeners(server: &mut Server, edge: &Arc<Edge>) {
 
 fn listening<A>(edge: &Edge, app: A, buffers: L4BufferSettings) -> Service<A> {
     let mut service = Service::new("edge".to_owned(), app);
-    for listener in &edge.config.listeners {
+    for listener in &edge.site().config.listeners {
         service.add_listener(ListenerConfig::tcp(listener.address.to_string()).l4_buffer(buffers));
     }
     service
@@ -116,7 +121,7 @@ struct Ready(Arc<Edge>);
 #[async_trait]
 impl BackgroundService for Ready {
     async fn start(&self, mut shutdown: ShutdownWatch) {
-        for listener in &self.0.config.listeners {
+        for listener in self.0.site().config.listeners.clone() {
             let mut address = listener.address;
             if address.ip().is_unspecified() {
                 address.set_ip(if address.is_ipv4() {
@@ -135,7 +140,7 @@ impl BackgroundService for Ready {
 }
 
 /// Turns signals into pingora's terms.
-struct Stop(Arc<Edge>);
+struct Stop(Arc<Edge>, Control);
 
 #[async_trait]
 impl ShutdownSignalWatch for Stop {
@@ -150,7 +155,12 @@ impl ShutdownSignalWatch for Stop {
         loop {
             match signals.next().await {
                 Request::Stop => break,
-                Request::Reload => tracing::warn!("reload is not available yet, restart instead"),
+                Request::Reload => match self.1.reload().await {
+                    Ok(()) => tracing::info!("configuration was reloaded"),
+                    Err(refused) => {
+                        tracing::error!(%refused, "configuration was not reloaded, nothing changed")
+                    }
+                },
             }
         }
         tracing::info!(in_flight = self.0.in_flight.count(), "edge is stopping");
@@ -167,26 +177,12 @@ impl BackgroundService for Drain {
     async fn start(&self, mut shutdown: ShutdownWatch) {
         let _ = shutdown.wait_for(|stopping| *stopping).await;
         let edge = &self.0;
-        let drained = edge.in_flight.drained(edge.config.grace_period).await;
+        let drained = edge.in_flight.drained(edge.site().config.grace_period).await;
         match drained {
             Drained::Clean => tracing::info!("edge has stopped"),
             Drained::Cut(count) => tracing::warn!(count, "edge has stopped, cutting requests off"),
         }
         edge.access_log.finish();
         std::process::exit(Exit::Ok as i32);
-    }
-}
-
-/// Runs the probes of every upstream.
-struct Probes(Arc<Edge>);
-
-#[async_trait]
-impl BackgroundService for Probes {
-    async fn start(&self, mut shutdown: ShutdownWatch) {
-        let mut pools = tokio::task::JoinSet::new();
-        for upstream in &self.0.upstreams {
-            pools.spawn(health::watch(Arc::clone(upstream)));
-        }
-        let _ = shutdown.wait_for(|stopping| *stopping).await;
     }
 }

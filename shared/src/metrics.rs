@@ -5,9 +5,10 @@
 pub mod http;
 pub mod process;
 
+use std::collections::HashMap;
 use std::time::Duration;
 
-use prometheus::core::Collector;
+use prometheus::core::{Collector, MetricVec, MetricVecBuilder};
 use prometheus::{Encoder as _, HistogramOpts, IntCounterVec, IntGaugeVec, Opts, TextEncoder};
 
 /// Upper bounds in seconds: from a cached answer to the app's 30 s limit. 0.3 and 1.2 make the usual
@@ -103,6 +104,21 @@ impl CounterFamily {
     pub fn remove(&self, values: &[&str]) {
         let _ = self.0.remove_label_values(values);
     }
+
+    /// Ends every series whose labels have these values, whatever their other labels are.
+    pub fn remove_where(&self, labels: &[(&str, &str)]) {
+        remove_where(&self.0, labels);
+    }
+}
+
+fn remove_where<T: MetricVecBuilder>(family: &MetricVec<T>, wanted: &[(&str, &str)]) {
+    for metric in family.collect().iter().flat_map(prometheus::proto::MetricFamily::get_metric) {
+        let labels: HashMap<&str, &str> =
+            metric.get_label().iter().map(|label| (label.name(), label.value())).collect();
+        if wanted.iter().all(|(name, value)| labels.get(name) == Some(value)) {
+            let _ = family.remove(&labels);
+        }
+    }
 }
 
 impl GaugeFamily {
@@ -150,6 +166,19 @@ mod tests {
         assert!(registry.text().contains("tries_total{backend=\"a\"} 1"));
         family.remove(&["a"]);
         assert!(!registry.text().contains("tries_total{"));
+    }
+
+    #[test]
+    fn all_series_of_an_object_end_together_and_no_other() {
+        let registry = Registry::new();
+        let family = registry.counters("answers_total", "Answers.", &["backend", "code"]);
+        for (backend, code) in [("a", "200"), ("a", "500"), ("b", "200")] {
+            family.with(&[backend, code]);
+        }
+        family.remove_where(&[("backend", "a")]);
+        let text = registry.text();
+        assert!(!text.contains("backend=\"a\""), "{text}");
+        assert!(text.contains("answers_total{backend=\"b\",code=\"200\"} 0"), "{text}");
     }
 
     #[test]

@@ -44,12 +44,12 @@ pub(super) struct Ask {
 
 pub(super) fn run(command: Command) -> Result<(), Failure> {
     match command {
-        Command::Run(File { config }) => {
-            let config = Config::load(&config)?;
+        Command::Run(File { config: path }) => {
+            let config = Config::load(&path)?;
             // pingora's own lines repeat what the access log says, and a client could fill the log with them.
             let (quiet, silent) = (["pingora_core", "pingora_pool"], ["pingora_proxy"]);
             cirque_shared::telemetry::init(config.log_level, config.log_format, &quiet, &silent);
-            Ok(cirque_proxy::server::run(config)?)
+            Ok(cirque_proxy::server::run(&path, &config)?)
         }
         Command::Check(File { config: path }) => {
             let config = Config::load(&path)?;

@@ -80,7 +80,7 @@ impl Plan {
     pub(super) fn edge_toml(&self) -> String {
         let mut toml = format!(
             "# Written by `cirque up` at each start. The reference of every key is conf/proxy.toml.\n\n\
-             [server]\nadmin = {admin}\n\n\
+             [server]\nadmin = {admin}\nstate_dir = {state}\n\n\
              [access_log]\noutput = {log}\n\n\
              [[listeners]]\nname = \"http\"\naddress = {listen}\n\n\
              [[routes]]\nname = \"site\"\nupstream = \"app\"\n\
@@ -88,6 +88,7 @@ impl Plan {
              [upstreams.app]\nread_timeout = \"10s\"\n\
              probe = {{ path = \"/readyz\", interval = \"1s\", timeout = \"1s\", fall = 2, rise = 1 }}\n",
             admin = quoted(&self.admin.to_string()),
+            state = quoted(&self.data_dir.join("proxy").display().to_string()),
             log = quoted(&self.logs().join("access.log").display().to_string()),
             listen = quoted(&self.listen.to_string()),
         );

@@ -15,6 +15,7 @@ mod observability;
 mod pagination;
 mod protocol;
 mod proxying;
+mod reload;
 mod retries;
 mod routing;
 mod site;

@@ -11,6 +11,7 @@ mod limits;
 mod observability;
 mod protocol;
 mod proxying;
+mod reload;
 mod retries;
 mod routing;
 mod timeouts;

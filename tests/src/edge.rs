@@ -41,6 +41,8 @@ pub struct Builder {
     address: SocketAddr,
     admin: SocketAddr,
     document: Table,
+    /// Instead of a folder of its own.
+    state: Option<PathBuf>,
 }
 
 impl Builder {
@@ -53,7 +55,7 @@ impl Builder {
              routes = [{{ name = 'all', paths = ['/*'], upstream = 'app' }}]\n\
              upstreams.app.backends = []\n"
         );
-        let builder = Builder { address, admin, document: document::parse(&text) };
+        let builder = Builder { address, admin, document: document::parse(&text), state: None };
         match Path::under_test() {
             Path::Own => builder,
             Path::Pingora => builder.toml("server.http1 = 'pingora'"),
@@ -87,6 +89,20 @@ impl Builder {
         self
     }
 
+    /// Keeps the edge's state in this folder, beyond its end.
+    #[must_use]
+    pub fn state_dir(self, folder: &std::path::Path) -> Builder {
+        Builder { state: Some(folder.to_owned()), ..self }
+    }
+
+    /// Takes a backend out of upstream `app`.
+    #[must_use]
+    pub fn without(mut self, id: &str) -> Builder {
+        let rows = self.document["upstreams"]["app"]["backends"].as_array_mut();
+        rows.expect("there are backends").retain(|row| row["id"].as_str() != Some(id));
+        self
+    }
+
     /// Makes upstream `app` forget the default: no backend is probed.
     #[must_use]
     pub fn without_probe(self) -> Builder {
@@ -114,10 +130,12 @@ impl Builder {
     pub fn launch(self) -> Edge {
         let folder = tempfile::tempdir().expect("the temporary directory is writable");
         let file = folder.path().join("proxy.toml");
-        fs::write(&file, self.render()).expect("the temporary directory is writable");
+        let state = self.state.clone().unwrap_or_else(|| folder.path().join("state"));
+        let this = self.toml(&format!("server.state_dir = '{}'", state.display()));
+        fs::write(&file, this.render()).expect("the temporary directory is writable");
         let arguments = ["proxy".as_ref(), "run".as_ref(), "-c".as_ref(), file.as_os_str()];
         let process = Process::cirque("edge", &arguments);
-        Edge { process, address: self.address, admin: self.admin, folder, file }
+        Edge { process, builder: this, folder, file }
     }
 }
 
@@ -125,8 +143,8 @@ impl Builder {
 #[derive(Debug)]
 pub struct Edge {
     pub process: Process,
-    address: SocketAddr,
-    admin: SocketAddr,
+    /// What the file says.
+    builder: Builder,
     folder: TempDir,
     file: PathBuf,
 }
@@ -143,11 +161,17 @@ impl Edge {
     }
 
     pub fn address(&self) -> SocketAddr {
-        self.address
+        self.builder.address
     }
 
     pub fn admin(&self) -> SocketAddr {
-        self.admin
+        self.builder.admin
+    }
+
+    /// Changes the file; the edge is not told.
+    pub fn rewrite(&mut self, change: impl FnOnce(Builder) -> Builder) {
+        self.builder = change(self.builder.clone());
+        fs::write(&self.file, self.builder.render()).expect("the temporary directory is writable");
     }
 
     pub fn file(&self) -> &PathBuf {
@@ -160,7 +184,7 @@ impl Edge {
 
     /// A client of the edge with a connection of its own.
     pub fn client(&self) -> Client {
-        Client::to(self.address)
+        Client::to(self.address())
     }
 
     #[track_caller]
@@ -175,20 +199,20 @@ impl Edge {
 
     #[track_caller]
     pub fn wait_until_ready(&self) {
-        wait_until_ready("the edge", self.admin, START);
+        wait_until_ready("the edge", self.admin(), START);
     }
 
     /// Waits until the listener accepts connections.
     #[track_caller]
     pub fn wait_until_listening(&self) {
-        let connect = || TcpStream::connect_timeout(&self.address, Duration::from_secs(1)).map(drop);
+        let connect = || TcpStream::connect_timeout(&self.address(), Duration::from_secs(1)).map(drop);
         eventually("the edge accepts connections", START, connect, Result::is_ok)
             .expect("accepted only when it does");
     }
 
     #[track_caller]
     pub fn metrics(&self) -> Scrape {
-        Scrape::fetch(self.admin, "/metrics")
+        Scrape::fetch(self.admin(), "/metrics")
     }
 
     /// Waits until a metric has this value; says what it was when it has not. A request is counted when its answer
@@ -206,7 +230,7 @@ impl Edge {
     /// What the edge says of its upstreams.
     #[track_caller]
     pub fn upstreams(&self) -> Value {
-        Client::to(self.admin).get("/v1/upstreams").expect_status(200).json()
+        Client::to(self.admin()).get("/v1/upstreams").expect_status(200).json()
     }
 
     /// The access-log lines so far.

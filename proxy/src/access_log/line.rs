@@ -92,7 +92,7 @@ impl Line<'_> {
 impl Attempt {
     fn append_to(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(b"{\"backend\":");
-        quoted(out, &self.backend.config.id);
+        quoted(out, &self.backend.id);
         text(out, "outcome", self.outcome);
         if let Some(status) = self.status {
             number(out, "status", u64::from(status));

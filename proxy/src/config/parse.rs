@@ -6,6 +6,7 @@ mod upstream;
 mod value;
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 
 use cirque_shared::config::{Problems, read_text};
 
@@ -36,6 +37,7 @@ pub(super) fn parse(file: raw::File, problems: &mut Problems) -> Config {
             Some(threads) => in_range("server.threads", threads, 1, 1024, problems),
         },
         admin: address("server.admin", server.admin, problems),
+        state_dir: state_dir(server.state_dir.unwrap_or_default(), problems),
         grace_period: server.grace_period.unwrap_or_default(),
         http1: one_of("server.http1", &server.http1.unwrap_or_default(), &HTTP1, problems)
             .unwrap_or_default(),
@@ -48,6 +50,13 @@ pub(super) fn parse(file: raw::File, problems: &mut Problems) -> Config {
         routes: route::routes(file.routes.unwrap_or_default(), &defaults, &names, problems),
         upstreams,
     }
+}
+
+fn state_dir(folder: String, problems: &mut Problems) -> PathBuf {
+    if folder.is_empty() {
+        problems.push("server.state_dir", "must be a folder, like \"/var/lib/cirque\"");
+    }
+    folder.into()
 }
 
 fn access_log(output: String, problems: &mut Problems) -> AccessLog {

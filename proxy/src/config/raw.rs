@@ -41,6 +41,8 @@ cirque_shared::raw! {
         pub threads: usize,
         /// The admin address.
         pub admin: String,
+        /// Where state is kept.
+        pub state_dir: String,
         /// The longest a stop may take.
         pub grace_period: Duration,
         /// Which path carries HTTP/1.x.

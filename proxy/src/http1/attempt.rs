@@ -72,7 +72,7 @@ impl Connection<'_> {
         let out = &mut peer.out.bytes;
         let id = &exchange.head().id;
         out.reserve(work.request.len + HEAD_ROOM);
-        write::request(work.request, &self.input, &work.told, id, &backend.config.name, out);
+        write::request(work.request, &self.input, &work.told, id, &backend.name, out);
         work.upload.replay(out);
         // What came with the head leaves with the head.
         work.at += work.upload.take(&self.input[work.at..], out).map_err(of_refused)?;
@@ -94,13 +94,12 @@ impl Connection<'_> {
         deadline: Instant,
         now: Instant,
     ) -> Result<Peer, Ended> {
-        let address = backend.config.address;
-        if let Some(io) = self.pool.take(address, now) {
+        if let Some(io) = backend.idle.take(now) {
             return Ok(Peer::new(io, true, now));
         }
         let is_cut_short = deadline < now + timeouts.connect;
         self.clock.set((now + timeouts.connect).min(deadline));
-        let connecting = TcpStream::connect(address);
+        let connecting = TcpStream::connect(backend.address);
         tokio::pin!(connecting);
         let clock = &mut self.clock;
         let connected = poll_fn(|cx| {
@@ -161,7 +160,7 @@ impl Connection<'_> {
         finder: &mut EndFinder,
         deadline: Instant,
     ) -> Result<Answer, Ended> {
-        let half_close = self.edge.config.client.half_close;
+        let half_close = self.edge.client().half_close;
         // Outside the closure: a wake-up by itself is no progress and must not move the deadline.
         let (mut asked, mut heard) = (true, true);
         poll_fn(|cx| {
@@ -205,7 +204,7 @@ impl Connection<'_> {
             work.timeouts.send
         } else if work.upload.is_under_way() && !peer.is_deaf {
             // The client is to send, or the backend to answer early: whichever may take longer.
-            self.edge.config.client.body_timeout
+            self.edge.client().body_timeout
         } else {
             work.timeouts.read
         }

@@ -16,7 +16,6 @@ use tokio::time::Instant;
 use super::head::{self, EndFinder, Request, Rule};
 use super::io::{Clock, Outgoing, poll_append, poll_piece};
 use super::lines::{Name, lines, name};
-use super::pool::Pool;
 use super::write::{self, Then, Told};
 use crate::edge::Edge;
 use crate::exchange::{Exchange, Head};
@@ -31,7 +30,6 @@ const MOST_LINGERED: usize = 1024 * 1024;
 /// A client's connection.
 pub(crate) struct Connection<'a> {
     pub(super) edge: &'a Arc<Edge>,
-    pub(super) pool: &'a Pool,
     pub(super) io: Stream,
     /// The current head, then what was read behind it. Empty, and without memory, while the client is idle.
     pub(super) input: Vec<u8>,
@@ -69,18 +67,11 @@ enum Waited {
 }
 
 impl<'a> Connection<'a> {
-    pub(super) fn new(
-        edge: &'a Arc<Edge>,
-        pool: &'a Pool,
-        io: Stream,
-        peer: IpAddr,
-        listener: usize,
-    ) -> Self {
+    pub(super) fn new(edge: &'a Arc<Edge>, io: Stream, peer: IpAddr, listener: usize) -> Self {
         let told = forwarded(peer, &[], "", "", false);
-        let clock = Clock::new(edge.config.client.header_timeout);
+        let clock = Clock::new(edge.client().header_timeout);
         Self {
             edge,
-            pool,
             io,
             input: Vec::new(),
             out: Outgoing::default(),
@@ -123,7 +114,7 @@ impl<'a> Connection<'a> {
 
     /// Waits for a whole head, within the time for one.
     async fn next_head(&mut self) -> Waited {
-        let client = self.edge.config.client;
+        let client = self.edge.client();
         let (mut finder, mut skipped) = (EndFinder::default(), 0);
         // The first request has a head's time from the start; later ones may first be waited for.
         let wait = if self.served == 0 { client.header_timeout } else { client.keepalive_timeout };
@@ -221,7 +212,8 @@ impl<'a> Connection<'a> {
 
     /// What backends are told about this request's client.
     pub(super) fn told(&self, request: &Request) -> Arc<Told> {
-        let trusted = &self.edge.config.trusted_proxies;
+        let site = self.edge.site();
+        let trusted = &site.config.trusted_proxies;
         if trusted.is_empty() {
             return Arc::clone(&self.told);
         }
@@ -237,7 +229,7 @@ impl<'a> Connection<'a> {
 
     /// Whether the connection may be used for another request after this one.
     pub(super) fn may_go_on(&self, request: &Request) -> bool {
-        let client = &self.edge.config.client;
+        let client = self.edge.client();
         request.keep_alive
             && self.served < client.keepalive_requests
             && !client.keepalive_timeout.is_zero()
@@ -319,7 +311,7 @@ impl<'a> Connection<'a> {
 
     /// Sends what is on its way out, within the time for one write.
     pub(super) async fn flush(&mut self) -> Result<(), ()> {
-        let send_timeout = self.edge.config.client.send_timeout;
+        let send_timeout = self.edge.client().send_timeout;
         let Self { io, clock, out, .. } = self;
         let mut progress = true;
         poll_fn(|cx| {

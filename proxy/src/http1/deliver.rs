@@ -63,7 +63,7 @@ impl Connection<'_> {
                 exchange.succeed();
                 let is_whole = answer.len + taken == peer.input.len() && !stray && work.upload.is_done();
                 if answer.keep_alive && is_whole && peer.is_settled() {
-                    self.pool.put(backend.config.address, peer.io, work.timeouts.keepalive, Instant::now());
+                    backend.idle.put(peer.io, work.timeouts.keepalive, Instant::now());
                 }
             }
             // Part of the answer is out: closing is the only way to say that it is not whole.
@@ -133,7 +133,7 @@ impl Connection<'_> {
     fn wait_for_body(&self, work: &Work<'_>, peer: &Peer, deadline: Instant) -> Instant {
         let now = Instant::now();
         if !self.out.is_empty() {
-            now + self.edge.config.client.send_timeout
+            now + self.edge.client().send_timeout
         } else if is_uploading(work, peer) {
             // A backend that is still being told its request may be silent, within the request's time.
             (now + work.timeouts.read).max(deadline)
@@ -180,7 +180,7 @@ impl Connection<'_> {
 
     /// Sends the head of a 101 and then moves bytes both ways until one side ends or both are silent too long.
     async fn tunnel(&mut self, mut exchange: Exchange, mut peer: Peer) -> Turn {
-        let idle = self.edge.config.client.tunnel_timeout;
+        let idle = self.edge.client().tunnel_timeout;
         let ended = tunnel::run(
             tunnel::Side { io: &mut *self.io, out: &mut self.out },
             tunnel::Side { io: &mut peer.io, out: &mut peer.out },

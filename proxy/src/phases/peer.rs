@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use pingora::upstreams::peer::HttpPeer;
 
-use crate::config::Backend;
 use crate::config::policy::Timeouts;
+use crate::upstream::backend::Backend;
 
 /// The peer of one attempt; no wait may be longer than what `remaining` leaves of the request's time.
 ///

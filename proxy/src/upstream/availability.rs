@@ -1,15 +1,17 @@
 //! THE room where a backend is marked down, up, ejected or admitted.
 //!
-//! Pure: events and a `now` go in, a change comes out. Two independent facts, because a backend that is both
-//! down and ejected must get over both. [`super::Upstream::apply`] is the only caller.
+//! Pure: events and a `now` go in, a change comes out. Three independent facts, because a backend that is both
+//! down and ejected must get over both, and because the operator's word holds whatever the others say. [`super::Upstream::apply`] is the only caller.
 
 use tokio::time::Instant;
 
 use crate::config::policy::Outlier as Policy;
+use crate::operator::Duty;
 
 /// What is known of a backend.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Availability {
+    pub(crate) duty: Duty,
     pub(crate) probe: Probe,
     pub(crate) outlier: Outlier,
 }
@@ -54,6 +56,8 @@ pub(crate) enum Event {
     TrialFailed,
     /// It ended without showing anything about the backend: the next request may try.
     TrialAbandoned,
+    /// The operator decided.
+    Ordered(Duty),
 }
 
 /// What an event changed.
@@ -67,6 +71,7 @@ pub(crate) enum Change {
     TrialBegan,
     /// The trial showed nothing; another request may try.
     TrialAbandoned,
+    Ordered(Duty),
 }
 
 impl Change {
@@ -79,6 +84,7 @@ impl Change {
             Self::Admitted => "admitted",
             Self::TrialBegan => "trial",
             Self::TrialAbandoned => "abandoned",
+            Self::Ordered(duty) => duty.name(),
         }
     }
 }
@@ -86,6 +92,8 @@ impl Change {
 /// Why a backend may not receive a request. The reason that an operator sees.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Unavailable {
+    Draining,
+    Maintenance,
     Down,
     Ejected,
 }
@@ -93,6 +101,8 @@ pub(crate) enum Unavailable {
 impl Unavailable {
     pub(crate) fn reason(self) -> &'static str {
         match self {
+            Self::Draining => Duty::Draining.name(),
+            Self::Maintenance => Duty::Maintenance.name(),
             Self::Down => "down",
             Self::Ejected => "ejected",
         }
@@ -120,11 +130,21 @@ impl Availability {
             Event::TrialSucceeded => self.outlier.end_trial(),
             Event::TrialFailed => self.outlier.extend(now, limits.outlier),
             Event::TrialAbandoned => self.outlier.abandon_trial(now),
+            Event::Ordered(duty) if duty == self.duty => None,
+            Event::Ordered(duty) => {
+                self.duty = duty;
+                Some(Change::Ordered(duty))
+            }
         }
     }
 
     /// Whether a request may go there, and why not.
     pub(crate) fn verdict(&self, now: Instant) -> Result<(), Unavailable> {
+        match self.duty {
+            Duty::Active => {}
+            Duty::Draining => return Err(Unavailable::Draining),
+            Duty::Maintenance => return Err(Unavailable::Maintenance),
+        }
         if matches!(self.probe, Probe::Down { .. }) {
             return Err(Unavailable::Down);
         }
@@ -323,6 +343,26 @@ mod tests {
         availability.apply(Event::TrialFailed, later + SECOND, &limits());
         assert_eq!(availability.verdict(later + POLICY.fail_timeout), Err(Unavailable::Ejected));
         assert_eq!(availability.verdict(later + SECOND + POLICY.fail_timeout), Ok(()));
+    }
+
+    #[test]
+    fn the_operators_word_holds_whatever_the_others_say_and_leaves_their_facts_alone() {
+        let now = Instant::now();
+        let mut availability = Availability::default();
+        let orders = [
+            (Duty::Draining, Some(Change::Ordered(Duty::Draining)), Err(Unavailable::Draining)),
+            (Duty::Draining, None, Err(Unavailable::Draining)),
+            (Duty::Maintenance, Some(Change::Ordered(Duty::Maintenance)), Err(Unavailable::Maintenance)),
+        ];
+        for (duty, change, verdict) in orders {
+            assert_eq!(availability.apply(Event::Ordered(duty), now, &limits()), change);
+            assert_eq!(availability.verdict(now), verdict);
+        }
+        for _ in 0..3 {
+            availability.apply(Event::ProbeFailed, now, &limits());
+        }
+        availability.apply(Event::Ordered(Duty::Active), now, &limits());
+        assert_eq!(availability.verdict(now), Err(Unavailable::Down));
     }
 
     #[test]

@@ -1,28 +1,60 @@
 //! One address in an upstream: what everyone may read of it without a lock, and who is using it.
+//!
+//! It outlives the configuration that named it: a reload that keeps upstream, id and address keeps the backend,
+//! with what is in flight, what is held against it and its idle connections. What a file may change about it
+//! (its weight, its limits) is the pool's.
 
-use std::sync::Arc;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
+use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
+use super::availability::Availability;
+use super::idle::Pool;
 use crate::config;
 use crate::metrics::BackendMetrics;
 
 /// Available, with nothing held against it.
 const FREE: u64 = 0;
 /// Not available until an event says otherwise.
-const FOR_NOW: u64 = u64::MAX;
+const FOR_NOW: u64 = u64::MAX - 1;
+/// The operator took it out: not even for want of another.
+const OUT: u64 = u64::MAX;
 
 /// A backend, shared by everyone who talks to it.
 #[derive(Debug)]
 pub(crate) struct Backend {
-    pub(crate) config: config::Backend,
-    pub(crate) metrics: BackendMetrics,
+    /// Unique in its upstream.
+    pub(crate) id: String,
+    /// Its address as written, for humans.
+    pub(crate) name: String,
+    pub(crate) address: SocketAddr,
+    /// Shared with a backend of the same id at another address, before or after it.
+    pub(crate) metrics: Arc<BackendMetrics>,
+    /// Connections that wait for the next request.
+    pub(crate) idle: Pool<TcpStream>,
+    /// Written by [`super::Upstream::apply`] only.
+    pub(super) facts: Mutex<Availability>,
     /// Rung when an attempt failed, so that the next probe comes soon.
     pub(crate) suspected: Notify,
     in_flight: AtomicU32,
     /// `FREE`, `FOR_NOW`, or the millisecond from which it may be tried again. Written by `publish` only.
     blocked_until: AtomicU64,
+}
+
+/// From when on a backend may be asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Blocked {
+    /// Now.
+    Not,
+    /// From this millisecond of its pool.
+    Until(u64),
+    /// When an event says so.
+    ForNow,
+    /// When the operator says so.
+    Out,
 }
 
 /// A backend in use by one attempt; dropping it, in whatever way, ends the use.
@@ -34,15 +66,24 @@ pub(crate) struct Lease {
 }
 
 impl Backend {
-    pub(crate) fn new(config: config::Backend, metrics: BackendMetrics) -> Self {
+    pub(crate) fn new(config: &config::Backend, metrics: Arc<BackendMetrics>) -> Self {
         metrics.up.set(1);
         Self {
-            config,
+            id: config.id.clone(),
+            name: config.name.clone(),
+            address: config.address,
             metrics,
+            idle: Pool::default(),
+            facts: Mutex::default(),
             suspected: Notify::new(),
             in_flight: AtomicU32::new(0),
             blocked_until: AtomicU64::new(FREE),
         }
+    }
+
+    /// Whether this configuration means this backend.
+    pub(super) fn is(&self, config: &config::Backend) -> bool {
+        self.id == config.id && self.address == config.address && self.name == config.name
     }
 
     /// Counts one more attempt in flight, from before it connects until the lease is dropped.
@@ -67,9 +108,19 @@ impl Backend {
         blocked_until != FREE && blocked_until <= now_ms
     }
 
-    /// Makes the availability known: `None` is available, `Some(None)` is not, `Some(ms)` is not until then.
-    pub(super) fn publish(&self, blocked_until: Option<Option<u64>>) {
-        let value = blocked_until.map_or(FREE, |until| until.unwrap_or(FOR_NOW));
+    /// Whether the operator took it out of rotation.
+    pub(crate) fn is_out(&self) -> bool {
+        self.blocked_until.load(Ordering::Acquire) == OUT
+    }
+
+    /// Makes the availability known.
+    pub(super) fn publish(&self, blocked: Blocked) {
+        let value = match blocked {
+            Blocked::Not => FREE,
+            Blocked::Until(millisecond) => millisecond,
+            Blocked::ForNow => FOR_NOW,
+            Blocked::Out => OUT,
+        };
         self.blocked_until.store(value, Ordering::Release);
     }
 }

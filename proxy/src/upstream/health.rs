@@ -1,9 +1,7 @@
-//! Decides when a backend is probed, and feeds the verdicts to its availability.
+//! Decides when a backend is probed, and what a probe finds.
 //!
-//! One task per backend: a backend that answers slowly delays nobody else's probes. The probe itself is
-//! pingora's; the total time limit is ours, because pingora limits single reads only.
+//! The probe itself is pingora's; the total time limit is ours, because pingora limits single reads only.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use cirque_shared::request_id::random;
@@ -11,26 +9,17 @@ use pingora::lb::Backend as Target;
 use pingora::lb::health_check::{HealthCheck as _, HttpHealthCheck};
 use tokio::time::Instant;
 
-use super::Upstream;
 use super::availability::Event;
+use super::backend::Backend;
+use crate::config::policy::Probe;
 
 /// A suspected backend is probed at once, but not more often than this share of the interval.
 const SUSPICION_SPACING: u32 = 5;
 
-/// Probes every backend of a pool until the task is dropped.
-pub(crate) async fn watch(upstream: Arc<Upstream>) {
-    let mut tasks = tokio::task::JoinSet::new();
-    for index in 0..upstream.backends.len() {
-        tasks.spawn(watch_one(Arc::clone(&upstream), index));
-    }
-    tasks.join_all().await;
-}
-
-async fn watch_one(upstream: Arc<Upstream>, index: usize) {
-    let policy = upstream.config.probe.clone();
-    let backend = Arc::clone(&upstream.backends[index]);
-    let check = check(&backend.config.name, &policy.path, policy.timeout);
-    let target = Target::new(&backend.config.address.to_string()).expect("a socket address is a target");
+/// Probes a backend, and tells what came of it, until the task is dropped.
+pub(crate) async fn watch(backend: &Backend, policy: &Probe, tell: impl Fn(Event)) {
+    let check = check(&backend.name, &policy.path, policy.timeout);
+    let target = Target::new(&backend.address.to_string()).expect("a socket address is a target");
     loop {
         let started = Instant::now();
         let outcome = tokio::time::timeout(policy.timeout, check.check(&target)).await;
@@ -41,8 +30,7 @@ async fn watch_one(upstream: Arc<Upstream>, index: usize) {
             Err(_) => "timeout",
         };
         backend.metrics.probed(verdict, took);
-        let event = if verdict == "success" { Event::ProbeSucceeded } else { Event::ProbeFailed };
-        upstream.apply(index, event, Instant::now());
+        tell(if verdict == "success" { Event::ProbeSucceeded } else { Event::ProbeFailed });
 
         tokio::time::sleep(policy.interval / SUSPICION_SPACING).await;
         let rest = jittered(policy.interval - policy.interval / SUSPICION_SPACING, random());

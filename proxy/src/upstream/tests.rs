@@ -9,6 +9,7 @@ use super::availability::{Change, Event};
 use super::{NoBackend, Upstream};
 use crate::config::Config;
 use crate::metrics::Metrics;
+use crate::operator::Orders;
 
 fn pool(extra: &str) -> Upstream {
     let text = format!(
@@ -19,7 +20,7 @@ fn pool(extra: &str) -> Upstream {
          [[upstreams.u.backends]]\nid = 'b'\naddress = '127.0.0.1:2'\nmax_fails = 1\nfail_timeout = '10s'\n"
     );
     let config = Config::from_text("test", &text).unwrap();
-    Upstream::new(config.upstreams[0].clone(), &Metrics::new(&Registry::new()))
+    Upstream::new(config.upstreams[0].clone(), &Orders::default(), &Metrics::new(&Registry::new()), None)
 }
 
 fn chosen(pool: &Upstream, tried: &[usize], now: Instant) -> Result<usize, NoBackend> {

@@ -1,5 +1,6 @@
 //! The HTTP metrics that both tiers have in common, declared once.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::{Counter, CounterFamily, DURATION_BUCKETS, Gauge, Histogram, HistogramFamily, Registry};
@@ -35,6 +36,7 @@ pub struct RouteMetrics {
     duration: Histogram,
     /// The series that exist from the start, by (method, status).
     usual: Vec<((&'static str, u16), Counter)>,
+    is_retired: AtomicBool,
 }
 
 /// Counts one request in flight until it is dropped.
@@ -70,6 +72,7 @@ impl HttpMetrics {
             family: self.clone(),
             duration: self.durations.with(&[route]),
             usual: USUAL.into_iter().map(counter).collect(),
+            is_retired: AtomicBool::new(false),
         }
     }
 
@@ -86,9 +89,18 @@ impl RouteMetrics {
         let method = method_label(method);
         match self.usual.iter().find(|((m, s), _)| *s == status && *m == method) {
             Some((_, counter)) => counter.inc(),
+            // What a retired route still finishes must not bring its series back.
+            None if self.is_retired.load(Ordering::Acquire) => {}
             None => self.family.requests.with(&[&self.route, method, &code_label(status)]).inc(),
         }
         self.duration.observe(duration);
+    }
+
+    /// Ends the route's series: it is gone from the configuration.
+    pub fn retire(&self) {
+        self.is_retired.store(true, Ordering::Release);
+        self.family.requests.remove_where(&[("route", &self.route)]);
+        self.family.durations.remove(&[&self.route]);
     }
 }
 
@@ -116,6 +128,17 @@ mod tests {
         }
         let text = registry.text();
         assert!(text.contains(r#"http_requests_total{code="other",method="OTHER",route="api"} 3"#), "{text}");
+    }
+
+    #[test]
+    fn a_retired_route_has_no_series_and_gets_none_back() {
+        let registry = Registry::new();
+        let route = HttpMetrics::new(&registry).route("api");
+        route.finished("GET", 404, Duration::ZERO);
+        route.retire();
+        route.finished("GET", 200, Duration::ZERO);
+        route.finished("GET", 418, Duration::ZERO);
+        assert!(!registry.text().contains("route=\"api\""), "{}", registry.text());
     }
 
     #[test]
