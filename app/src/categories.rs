@@ -9,6 +9,8 @@ use crate::fields::{Fields, Resource};
 pub const TABLE: &str = "categories";
 /// Position of `slug` in the fields.
 pub const SLUG: usize = 2;
+/// Position of `parent_id` in the fields.
+pub const PARENT_ID: usize = 4;
 
 /// A category, as far as it was read.
 #[derive(Clone, Debug, Default)]

@@ -83,9 +83,18 @@ pub struct Part<'r, R> {
 impl<R: Resource> Serialize for Part<'_, R> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(Some(self.fields.len()))?;
-        for field in self.fields.iter() {
-            self.resource.write(field, &mut map)?;
-        }
+        self.write_into(&mut map)?;
         map.end()
+    }
+}
+
+impl<R: Resource> Part<'_, R> {
+    /// Writes the part into a map that may have more.
+    ///
+    /// # Errors
+    ///
+    /// Those of the serializer.
+    pub fn write_into<M: SerializeMap>(&self, map: &mut M) -> Result<(), M::Error> {
+        self.fields.iter().try_for_each(|field| self.resource.write(field, map))
     }
 }

@@ -11,7 +11,9 @@ pub mod middleware;
 pub mod router;
 pub mod state;
 
+pub mod catalog;
 pub mod health;
+pub mod index;
 pub mod posts;
 
 pub mod authors;
@@ -19,8 +21,10 @@ pub mod categories;
 pub mod tags;
 
 pub mod answer;
+pub mod envelope;
 pub mod error;
 pub mod fields;
+pub mod links;
 pub mod moment;
 pub mod page;
 pub mod query;

@@ -5,6 +5,8 @@ pub mod keyset;
 
 use std::ops::RangeInclusive;
 
+use crate::query::{Params, Rule, Spec, words};
+
 /// Which end of an order comes first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Direction {
@@ -32,6 +34,21 @@ pub const SIZES: RangeInclusive<u64> = 1..=50;
 /// The rows of an offset page when the client does not say.
 pub const DEFAULT_SIZE: u64 = 15;
 
+/// `page`.
+pub const PAGE: Spec =
+    Spec::new("page", Rule::Number(*NUMBERS.start(), *NUMBERS.end()), "Which page, from 1.");
+/// `per_page`.
+pub const PER_PAGE: Spec =
+    Spec::new("per_page", Rule::Number(*SIZES.start(), *SIZES.end()), "Rows per page; 15 when left out.");
+
+/// What a client writes for each direction.
+pub const DIRECTIONS: [(&str, Direction); 2] =
+    [("desc", Direction::Descending), ("asc", Direction::Ascending)];
+const DIRECTION_WORDS: [&str; 2] = words(&DIRECTIONS);
+/// `direction`.
+pub const DIRECTION: Spec =
+    Spec::new("direction", Rule::Word(&DIRECTION_WORDS), "Which end of the order comes first.");
+
 /// Which page of a list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Offset {
@@ -57,6 +74,14 @@ pub struct Standing {
 }
 
 impl Offset {
+    /// What `page` and `per_page` say.
+    pub fn from_params(params: &Params) -> Self {
+        Self {
+            number: params.number("page").unwrap_or(1),
+            size: params.number("per_page").unwrap_or(DEFAULT_SIZE),
+        }
+    }
+
     /// Rows to leave out before the page.
     pub fn skipped(self) -> u64 {
         (self.number - 1) * self.size

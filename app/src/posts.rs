@@ -2,7 +2,6 @@
 
 pub mod filter;
 pub mod handlers;
-pub mod links;
 pub mod relations;
 pub mod selection;
 pub mod store;

@@ -1,12 +1,97 @@
 //! Decides what a query string says: named parameters, each once, each known, all problems at once.
+//!
+//! What an endpoint takes is a table of [`Spec`]s, which the reader, the cache's keys and the API's own
+//! documentation are made from.
 
 use std::fmt::Write as _;
-use std::ops::RangeInclusive;
 
 /// The most parameters that are looked at.
 const MAX_PARAMETERS: usize = 32;
 /// The longest name that is repeated in a message, in characters.
 const SHOWN: usize = 64;
+/// The largest id of a row.
+const LARGEST_ID: u64 = i64::MAX.unsigned_abs();
+
+/// What a parameter may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rule {
+    /// A text of so many characters, ends included.
+    Text(usize, usize),
+    /// A whole number within these bounds, ends included.
+    Number(u64, u64),
+    /// The id of a row.
+    Id,
+    /// A yes or no, in the usual words.
+    Flag,
+    /// One of a few words.
+    Word(&'static [&'static str]),
+}
+
+/// One parameter that an endpoint takes.
+#[derive(Clone, Copy, Debug)]
+pub struct Spec {
+    /// Its name.
+    pub name: &'static str,
+    /// What it may be.
+    pub rule: Rule,
+    /// What it does, in a sentence.
+    pub about: &'static str,
+}
+
+impl Spec {
+    /// A parameter of this name.
+    pub const fn new(name: &'static str, rule: Rule, about: &'static str) -> Self {
+        Self { name, rule, about }
+    }
+}
+
+/// The words of a table of words and what they stand for.
+pub const fn words<T: Copy, const N: usize>(table: &[(&'static str, T); N]) -> [&'static str; N] {
+    let mut words = [""; N];
+    let mut at = 0;
+    while at < N {
+        words[at] = table[at].0;
+        at += 1;
+    }
+    words
+}
+
+impl Rule {
+    /// The value as it is written everywhere, or what is wrong with it.
+    fn normal(self, value: &str) -> Result<String, String> {
+        match self {
+            Self::Text(least, most) => {
+                let length = value.chars().count();
+                let fits = (least..=most).contains(&length);
+                fits.then(|| value.to_owned())
+                    .ok_or_else(|| format!("must have between {least} and {most} characters"))
+            }
+            Self::Number(least, most) => number(value, least, most),
+            Self::Id => number(value, 1, LARGEST_ID),
+            Self::Flag => {
+                flag(value).map(|is| is.to_string()).ok_or_else(|| "must be true or false".to_owned())
+            }
+            Self::Word(words) if words.contains(&value) => Ok(value.to_owned()),
+            Self::Word(words) => Err(format!("must be one of: {}", words.join(", "))),
+        }
+    }
+}
+
+fn number(value: &str, least: u64, most: u64) -> Result<String, String> {
+    let number = value.parse().ok().filter(|_| value.bytes().all(|byte| byte.is_ascii_digit()));
+    let number = number.filter(|number: &u64| (least..=most).contains(number));
+    number
+        .map(|number| number.to_string())
+        .ok_or_else(|| format!("must be a whole number between {least} and {most}"))
+}
+
+fn flag(value: &str) -> Option<bool> {
+    match value.to_ascii_lowercase().as_str() {
+        "1" | "true" | "yes" | "on" => Some(true),
+        "0" | "false" | "no" | "off" => Some(false),
+        _ => None,
+    }
+}
 
 /// What is wrong with the parameters of a request: name and message, in the order of discovery.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -19,52 +104,59 @@ impl Problems {
     }
 }
 
-/// The parameters of one request, decoded.
+/// The parameters of one request: decoded, checked, each value in its normal form, in the order of the table.
 #[derive(Debug, Default)]
 pub struct Params {
-    pairs: Vec<(String, String)>,
+    pairs: Vec<(&'static str, String)>,
     problems: Problems,
 }
 
 impl Params {
     /// Reads a query string of which only the parameters in `known` may occur. An empty value is as good as none.
-    pub fn parse(query: Option<&str>, known: &[&str]) -> Self {
+    pub fn parse(query: Option<&str>, known: &[Spec]) -> Self {
         let mut params = Self::default();
+        let mut seen = Vec::new();
         let raw = query.unwrap_or_default();
         for (index, pair) in raw.split('&').filter(|pair| !pair.is_empty()).enumerate() {
             if index == MAX_PARAMETERS {
                 params.problems.push("query", format!("must have at most {MAX_PARAMETERS} parameters"));
                 break;
             }
-            params.read_pair(pair, known);
+            params.read_pair(pair, known, &mut seen);
         }
+        params.pairs.sort_by_key(|(name, _)| known.iter().position(|spec| spec.name == *name));
         params
     }
 
-    fn read_pair(&mut self, pair: &str, known: &[&str]) {
+    fn read_pair(&mut self, pair: &str, known: &[Spec], seen: &mut Vec<&'static str>) {
         let (raw_name, raw_value) = pair.split_once('=').unwrap_or((pair, ""));
         let Some(name) = decode(raw_name) else {
             self.problems.push(raw_name, "is not valid percent-encoded UTF-8");
             return;
         };
-        if !known.contains(&name.as_str()) {
-            self.problems.push(&name, format!("is not a parameter here; known: {}", known.join(", ")));
+        let Some(spec) = known.iter().find(|spec| spec.name == name) else {
+            let known: Vec<&str> = known.iter().map(|spec| spec.name).collect();
+            let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+            self.problems.push(&name, format!("is not a parameter here; known: {known}"));
             return;
-        }
-        if self.pairs.iter().any(|(seen, _)| *seen == name) {
+        };
+        if seen.contains(&spec.name) {
             self.problems.push(&name, "must be given only once");
             return;
         }
-        match decode(raw_value) {
-            Some(value) => self.pairs.push((name, value)),
+        seen.push(spec.name);
+        match decode(raw_value).map(|value| (value.is_empty(), spec.rule.normal(&value))) {
+            Some((true, _)) => {}
+            Some((false, Ok(value))) => self.pairs.push((spec.name, value)),
+            Some((false, Err(problem))) => self.problems.push(&name, problem),
             None => self
                 .problems
                 .push(&name, "is not valid percent-encoded UTF-8, or contains control characters"),
         }
     }
 
-    /// The parameters as given, for links to neighbours.
-    pub fn pairs(&self) -> &[(String, String)] {
+    /// The parameters in their normal form, for links to neighbours and for the name of the answer.
+    pub fn pairs(&self) -> &[(&'static str, String)] {
         &self.pairs
     }
 
@@ -73,63 +165,37 @@ impl Params {
         self.problems.push(name, message);
     }
 
-    fn value(&self, name: &str) -> Option<&str> {
-        let (_, value) = self.pairs.iter().find(|(known, _)| known == name)?;
-        Some(value.as_str()).filter(|value| !value.is_empty())
-    }
-
-    /// A text of so many characters.
-    pub fn text(&mut self, name: &str, length: RangeInclusive<usize>) -> Option<String> {
-        let value = self.value(name)?.to_owned();
-        if length.contains(&value.chars().count()) {
-            return Some(value);
+    /// Writes the value of `name` differently, where it has one.
+    pub fn rewrite(&mut self, name: &str, normal: String) {
+        if let Some((_, value)) = self.pairs.iter_mut().find(|(known, _)| *known == name) {
+            *value = normal;
         }
-        let (least, most) = (length.start(), length.end());
-        self.problems.push(name, format!("must have between {least} and {most} characters"));
-        None
     }
 
-    /// A whole number within bounds.
-    pub fn number(&mut self, name: &str, bounds: RangeInclusive<u64>) -> Option<u64> {
-        let value = self.value(name)?;
-        let number = value.parse().ok().filter(|_| value.bytes().all(|byte| byte.is_ascii_digit()));
-        if let Some(number) = number.filter(|number| bounds.contains(number)) {
-            return Some(number);
-        }
-        let (least, most) = (bounds.start(), bounds.end());
-        self.problems.push(name, format!("must be a whole number between {least} and {most}"));
-        None
+    /// The value of a text.
+    pub fn text(&self, name: &str) -> Option<&str> {
+        self.pairs.iter().find(|(known, _)| *known == name).map(|(_, value)| value.as_str())
     }
 
-    /// The id of a row.
-    pub fn id(&mut self, name: &str) -> Option<i64> {
-        const LARGEST: u64 = i64::MAX.unsigned_abs();
-        let id = self.number(name, 1..=LARGEST)?;
-        i64::try_from(id).ok()
+    /// The value of a number.
+    pub fn number(&self, name: &str) -> Option<u64> {
+        self.text(name)?.parse().ok()
     }
 
-    /// A yes or no, in the usual words.
-    pub fn flag(&mut self, name: &str) -> Option<bool> {
-        let flag = match self.value(name)?.to_ascii_lowercase().as_str() {
-            "1" | "true" | "yes" | "on" => Some(true),
-            "0" | "false" | "no" | "off" => Some(false),
-            _ => None,
-        };
-        if flag.is_none() {
-            self.problems.push(name, "must be true or false");
-        }
-        flag
+    /// The value of an id.
+    pub fn id(&self, name: &str) -> Option<i64> {
+        self.text(name)?.parse().ok()
     }
 
-    /// One of a few words.
-    pub fn choice<T: Copy>(&mut self, name: &str, choices: &[(&str, T)]) -> Option<T> {
-        let value = self.value(name)?;
-        let chosen = choices.iter().find(|(word, _)| *word == value).map(|(_, choice)| *choice);
-        if chosen.is_none() {
-            let words: Vec<&str> = choices.iter().map(|(word, _)| *word).collect();
-            self.problems.push(name, format!("must be one of: {}", words.join(", ")));
-        }
-        chosen
+    /// The value of a yes or no.
+    pub fn flag(&self, name: &str) -> Option<bool> {
+        self.text(name).map(|value| value == "true")
+    }
+
+    /// What the word that was given stands for.
+    pub fn choice<T: Copy>(&self, name: &str, choices: &[(&str, T)]) -> Option<T> {
+        let value = self.text(name)?;
+        choices.iter().find(|(word, _)| *word == value).map(|(_, choice)| *choice)
     }
 
     /// Fails with everything that was wrong.
@@ -140,6 +206,15 @@ impl Params {
     pub fn finish(&mut self) -> Result<(), Problems> {
         if self.problems.0.is_empty() { Ok(()) } else { Err(std::mem::take(&mut self.problems)) }
     }
+}
+
+/// The names in a list, each once and in one order, so that equal lists are written equally.
+pub fn names(list: &str) -> Vec<String> {
+    let mut names: Vec<String> =
+        list.split(',').map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned).collect();
+    names.sort_unstable();
+    names.dedup();
+    names
 }
 
 /// The beginning of a text from outside, for a message.
@@ -194,37 +269,54 @@ pub fn encode(value: &str) -> String {
 mod tests {
     use super::*;
 
-    const KNOWN: &[&str] = &["page", "search", "sort", "flag"];
+    const KNOWN: &[Spec] = &[
+        Spec::new("page", Rule::Number(1, 10), ""),
+        Spec::new("search", Rule::Text(1, 100), ""),
+        Spec::new("sort", Rule::Word(&["a", "b"]), ""),
+        Spec::new("flag", Rule::Flag, ""),
+    ];
+
+    fn parsed(query: &str) -> Params {
+        Params::parse(Some(query), KNOWN)
+    }
 
     #[test]
     fn values_are_decoded() {
-        let mut params = Params::parse(Some("search=caf%C3%A9+au%20lait&page=07&flag=YES&sort="), KNOWN);
-        assert_eq!(params.text("search", 1..=100).as_deref(), Some("café au lait"));
-        assert_eq!(params.number("page", 1..=10), Some(7));
+        let mut params = parsed("search=caf%C3%A9+au%20lait&page=07&flag=YES&sort=");
+        assert_eq!(params.text("search"), Some("café au lait"));
+        assert_eq!(params.number("page"), Some(7));
         assert_eq!(params.flag("flag"), Some(true));
         assert_eq!(params.choice("sort", &[("a", 1)]), None);
         assert_eq!(params.finish(), Ok(()));
     }
 
     #[test]
+    fn what_means_the_same_is_written_the_same() {
+        let normal = [("page", "7".to_owned()), ("search", "a b".to_owned()), ("flag", "true".to_owned())];
+        for query in [
+            "page=7&search=a%20b&flag=true",
+            "flag=on&search=a+b&page=007",
+            "sort=&search=%61+b&flag=1&page=7",
+        ] {
+            assert_eq!(parsed(query).pairs(), normal, "{query}");
+        }
+    }
+
+    #[test]
     fn every_problem_is_found_in_one_go() {
-        let mut params =
-            Params::parse(Some("page=0&search=%ff&per_page=3&page=2&sort=x&flag=maybe&%zz=1"), KNOWN);
-        params.number("page", 1..=10);
-        params.choice("sort", &[("a", 1), ("b", 2)]);
-        params.flag("flag");
+        let mut params = parsed("page=0&search=%ff&per_page=3&page=2&sort=x&flag=maybe&%zz=1");
         let problems = params.finish().unwrap_err().0;
         let lines: Vec<String> = problems.iter().map(|(name, message)| format!("{name} {message}")).collect();
         assert_eq!(
             lines,
             [
+                "page must be a whole number between 1 and 10",
                 "search is not valid percent-encoded UTF-8, or contains control characters",
                 "per_page is not a parameter here; known: page, search, sort, flag",
                 "page must be given only once",
-                "%zz is not valid percent-encoded UTF-8",
-                "page must be a whole number between 1 and 10",
                 "sort must be one of: a, b",
                 "flag must be true or false",
+                "%zz is not valid percent-encoded UTF-8",
             ]
         );
     }
@@ -232,8 +324,8 @@ mod tests {
     #[test]
     fn numbers_are_digits_only() {
         for value in ["+1", "-1", "1.0", "1e3", "0x1", "%201", "99999999999999999999", "١"] {
-            let mut params = Params::parse(Some(&format!("page={value}")), KNOWN);
-            assert_eq!(params.number("page", 0..=u64::MAX), None, "{value}");
+            let mut params = parsed(&format!("page={value}"));
+            assert_eq!(params.number("page"), None, "{value}");
             assert!(params.finish().is_err(), "{value}");
         }
     }

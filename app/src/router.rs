@@ -7,27 +7,71 @@ use axum::response::Response;
 use axum::routing::{MethodRouter, get};
 use http::{HeaderValue, Method, StatusCode, Uri};
 
+use crate::authors::Author;
+use crate::catalog::{Kind as _, handlers as catalog};
+use crate::categories::Category;
 use crate::error::{ApiError, Code};
 use crate::posts::{handlers as posts, v1, v2};
 use crate::state::AppState;
-use crate::{answer, health, middleware};
+use crate::tags::Tag;
+use crate::{answer, health, index, middleware};
 
 const V1_POST: &str = "/api/v1/posts/{slug}";
+const V1_CATEGORY: &str = "/api/v1/categories/{slug}";
+const V1_CATEGORY_POSTS: &str = "/api/v1/categories/{slug}/posts";
+const V1_AUTHOR: &str = "/api/v1/authors/{username}";
+const V2: &str = "/api/v2";
 const V2_POST: &str = "/api/v2/posts/{slug}";
+const V2_CATEGORY: &str = "/api/v2/categories/{slug}";
+const V2_TAG: &str = "/api/v2/tags/{slug}";
+const V2_AUTHOR: &str = "/api/v2/authors/{username}";
 const HEALTH: &str = "/api/health";
 const METRICS: &str = "/api/metrics";
 const LIVE: &str = "/livez";
 const READY: &str = "/readyz";
 
 /// The templates that requests are counted under.
-pub const TEMPLATES: &[&str] = &[v1::PATH, V1_POST, v2::PATH, V2_POST, HEALTH, METRICS, LIVE, READY];
+pub const TEMPLATES: &[&str] = &[
+    v1::PATH,
+    V1_POST,
+    Category::V1,
+    V1_CATEGORY,
+    V1_CATEGORY_POSTS,
+    Tag::V1,
+    V1_AUTHOR,
+    V2,
+    v2::PATH,
+    V2_POST,
+    Category::V2,
+    V2_CATEGORY,
+    Tag::V2,
+    V2_TAG,
+    Author::V2,
+    V2_AUTHOR,
+    HEALTH,
+    METRICS,
+    LIVE,
+    READY,
+];
 
-fn routes() -> [(&'static str, MethodRouter<AppState>); 8] {
+fn routes() -> [(&'static str, MethodRouter<AppState>); 20] {
     [
         (v1::PATH, get(posts::v1_list)),
         (V1_POST, get(posts::v1_single)),
+        (Category::V1, get(catalog::v1_list::<Category>)),
+        (V1_CATEGORY, get(catalog::v1_single::<Category>)),
+        (V1_CATEGORY_POSTS, get(posts::v1_in_category)),
+        (Tag::V1, get(catalog::v1_list::<Tag>)),
+        (V1_AUTHOR, get(catalog::v1_single::<Author>)),
+        (V2, get(index::v2)),
         (v2::PATH, get(posts::v2_list)),
         (V2_POST, get(posts::v2_single)),
+        (Category::V2, get(catalog::v2_list::<Category>)),
+        (V2_CATEGORY, get(catalog::v2_single::<Category>)),
+        (Tag::V2, get(catalog::v2_list::<Tag>)),
+        (V2_TAG, get(catalog::v2_single::<Tag>)),
+        (Author::V2, get(catalog::v2_list::<Author>)),
+        (V2_AUTHOR, get(catalog::v2_single::<Author>)),
         (HEALTH, get(health::health)),
         (METRICS, get(metrics)),
         (LIVE, get(health::live)),

@@ -7,6 +7,8 @@ use crate::fields::{Fields, Resource};
 
 /// The table.
 pub const TABLE: &str = "tags";
+/// Position of `slug` in the fields.
+pub const SLUG: usize = 2;
 
 /// A tag, as far as it was read.
 #[derive(Clone, Debug, Default)]

@@ -39,10 +39,12 @@ const APP: Layers = Layers {
     rows: &[
         &["serve", "check", "migrate", "seed"],
         &["router", "accept"],
-        &["middleware", "health", "posts"],
-        &["authors", "categories", "tags", "state", "error"],
-        &["answer", "settings", "fields"],
-        &["db", "page", "query", "moment"],
+        &["middleware", "health", "posts", "index"],
+        &["catalog"],
+        &["authors", "categories", "tags", "state", "error", "envelope"],
+        &["answer", "settings", "fields", "links"],
+        &["db", "page", "moment"],
+        &["query"],
         &["config", "metrics", "lifecycle"],
     ],
 };

@@ -26,12 +26,17 @@ pub(super) fn is_missing_table(error: &sqlx::Error) -> bool {
 /// The column that decides between equals in an order; its value is the id. See the first migration.
 pub const TIE: &str = "tie";
 
-/// The rows strictly behind `(key, id)` when ordered by `(column, TIE)` in `order`.
+/// The rows strictly behind `(value, id)` when ordered by `columns` in `order`.
 ///
 /// SQLite and PostgreSQL seek to a row value in the index directly. MariaDB does not and will need the long form.
-pub fn behind(column: &'static str, key: i64, id: i64, order: &Order) -> Expr {
-    let place = Expr::tuple([Expr::col(column), Expr::col(TIE)]);
-    let bound = Expr::tuple([Expr::val(key), Expr::val(id)]);
+pub fn behind(
+    columns: [&'static str; 2],
+    value: impl Into<sea_query::Value>,
+    id: i64,
+    order: &Order,
+) -> Expr {
+    let place = Expr::tuple(columns.map(Expr::col));
+    let bound = Expr::tuple([Expr::val(value), Expr::val(id)]);
     match order {
         Order::Desc => place.lt(bound),
         _ => place.gt(bound),
@@ -67,7 +72,7 @@ mod tests {
 
     #[test]
     fn a_place_in_a_list_is_one_row_value() {
-        let behind = behind("published_at", 7, 3, &Order::Desc);
+        let behind = behind(["published_at", TIE], 7, 3, &Order::Desc);
         let select = Query::select().column("id").from("posts").and_where(behind).take();
         assert_eq!(
             select.to_string(BUILDER),

@@ -1,8 +1,9 @@
 //! Decides what a cursor is: a signed place in one particular list, opaque to the client.
 //!
-//! Layout, before base64url: version, sort, direction, way (1 byte each), filters (8), sort key (8), id (8),
-//! signature (16). A cursor is only good for the list it was made for: same sort, direction and filters. Page
-//! size, fields and includes may change from page to page.
+//! Layout, before base64url: version, sort, direction, way (1 byte each), filters (8), edition (4), id (8), what is
+//! sorted by (one byte for its kind, then a number of 8 bytes or a text), signature (16). A cursor is only good for
+//! the list it was made for: same sort, direction and filters. Page size, fields and includes may change from page
+//! to page.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -11,11 +12,12 @@ use sha2::{Digest as _, Sha256};
 
 use super::Direction;
 
-/// The longest cursor that is looked at, in characters.
-pub const MAX_LEN: usize = 512;
+/// The longest cursor that is looked at, in characters: that of a text of 255 letters fits.
+pub const MAX_LEN: usize = 1536;
 
-const VERSION: u8 = 1;
-const SIGNED: usize = 28;
+const VERSION: u8 = 2;
+/// What stands before the value that is sorted by.
+const HEAD: usize = 24;
 const SIGNATURE: usize = 16;
 
 /// Signs cursors; shared by all nodes of a database. Never printed.
@@ -76,15 +78,35 @@ pub enum Way {
     Before,
 }
 
+/// The value that a list is sorted by.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Rank {
+    /// A number or a moment.
+    Number(i64),
+    /// A text.
+    Text(String),
+}
+
+impl From<Rank> for sea_query::Value {
+    fn from(rank: Rank) -> Self {
+        match rank {
+            Rank::Number(number) => number.into(),
+            Rank::Text(text) => text.into(),
+        }
+    }
+}
+
 /// A place in a list, between rows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
     /// Which rows are wanted.
     pub way: Way,
     /// The value that is sorted by.
-    pub key: i64,
+    pub rank: Rank,
     /// Decides between rows of the same value.
     pub id: i64,
+    /// Which edition of the order it is a place in; 0 where the order has only one.
+    pub edition: u32,
 }
 
 /// Why a cursor was refused. Each is one 400 for the client.
@@ -112,15 +134,25 @@ pub enum BadCursor {
 
 /// Writes `place` in `scan` as a token.
 pub fn encode(key: &Key, scan: &Scan, place: &Place) -> String {
-    let mut bytes = Vec::with_capacity(SIGNED + SIGNATURE);
+    let mut bytes = Vec::with_capacity(HEAD + 9 + SIGNATURE);
     let way = match place.way {
         Way::After => 0,
         Way::Before => 1,
     };
     bytes.extend([VERSION, scan.sort, direction_code(scan.direction), way]);
     bytes.extend(scan.filters.0);
-    bytes.extend(place.key.to_be_bytes());
+    bytes.extend(place.edition.to_be_bytes());
     bytes.extend(place.id.to_be_bytes());
+    match &place.rank {
+        Rank::Number(number) => {
+            bytes.push(0);
+            bytes.extend(number.to_be_bytes());
+        }
+        Rank::Text(text) => {
+            bytes.push(1);
+            bytes.extend(text.as_bytes());
+        }
+    }
     let signature = key.0.clone().chain_update(&bytes).finalize().into_bytes();
     bytes.extend(&signature[..SIGNATURE]);
     URL_SAFE_NO_PAD.encode(bytes)
@@ -141,10 +173,9 @@ pub fn decode(key: &Key, scan: &Scan, token: &str) -> Result<Place, BadCursor> {
         Some(&version) if version != VERSION => return Err(BadCursor::OtherVersion),
         Some(_) => {}
     }
-    let (signed, signature) = bytes.split_at_checked(SIGNED).ok_or(BadCursor::Malformed)?;
-    if signature.len() != SIGNATURE {
-        return Err(BadCursor::Malformed);
-    }
+    let signed =
+        bytes.len().checked_sub(SIGNATURE).filter(|signed| *signed > HEAD).ok_or(BadCursor::Malformed)?;
+    let (signed, signature) = bytes.split_at(signed);
     // Compares in constant time.
     key.0.clone().chain_update(signed).verify_truncated_left(signature).map_err(|_| BadCursor::Forged)?;
     if signed[1] != scan.sort || signed[2] != direction_code(scan.direction) {
@@ -154,7 +185,17 @@ pub fn decode(key: &Key, scan: &Scan, token: &str) -> Result<Place, BadCursor> {
         return Err(BadCursor::OtherFilters);
     }
     let way = if signed[3] == 0 { Way::After } else { Way::Before };
-    Ok(Place { way, key: number(&signed[12..20]), id: number(&signed[20..28]) })
+    let edition = u32::from_be_bytes(signed[12..16].try_into().expect("four bytes"));
+    let id = number(&signed[16..HEAD]).ok_or(BadCursor::Malformed)?;
+    let rank = rank(signed[HEAD], &signed[HEAD + 1..]).ok_or(BadCursor::Malformed)?;
+    Ok(Place { way, rank, id, edition })
+}
+
+fn rank(kind: u8, bytes: &[u8]) -> Option<Rank> {
+    match kind {
+        0 => number(bytes).map(Rank::Number),
+        _ => String::from_utf8(bytes.to_vec()).ok().map(Rank::Text),
+    }
 }
 
 fn direction_code(direction: Direction) -> u8 {
@@ -164,8 +205,8 @@ fn direction_code(direction: Direction) -> u8 {
     }
 }
 
-fn number(bytes: &[u8]) -> i64 {
-    i64::from_be_bytes(bytes.try_into().expect("the caller cuts eight bytes"))
+fn number(bytes: &[u8]) -> Option<i64> {
+    bytes.try_into().ok().map(i64::from_be_bytes)
 }
 
 #[cfg(test)]
@@ -181,31 +222,37 @@ mod tests {
         Key::new(b"a secret of this test")
     }
 
-    const PLACE: Place = Place { way: Way::Before, key: 1_700_000_000_000, id: 42 };
+    fn place() -> Place {
+        Place { way: Way::Before, rank: Rank::Number(1_700_000_000_000), id: 42, edition: 7 }
+    }
 
     proptest! {
         #[test]
-        fn a_place_survives_the_round_trip(key_value: i64, id: i64, before: bool) {
-            let place = Place { way: if before { Way::Before } else { Way::After }, key: key_value, id };
+        fn a_place_survives_the_round_trip(
+            number: i64, text in ".{0,255}", is_text: bool, id: i64, edition: u32, before: bool,
+        ) {
+            let way = if before { Way::Before } else { Way::After };
+            let rank = if is_text { Rank::Text(text) } else { Rank::Number(number) };
+            let place = Place { way, rank, id, edition };
             prop_assert_eq!(decode(&key(), &scan(), &encode(&key(), &scan(), &place)), Ok(place));
         }
 
         #[test]
-        fn no_changed_cursor_is_accepted(byte in 0_usize..44, bit in 0_u8..8) {
-            let mut bytes = URL_SAFE_NO_PAD.decode(encode(&key(), &scan(), &PLACE)).unwrap();
+        fn no_changed_cursor_is_accepted(byte in 0_usize..49, bit in 0_u8..8) {
+            let mut bytes = URL_SAFE_NO_PAD.decode(encode(&key(), &scan(), &place())).unwrap();
             bytes[byte] ^= 1 << bit;
             prop_assert!(decode(&key(), &scan(), &URL_SAFE_NO_PAD.encode(bytes)).is_err());
         }
 
         #[test]
-        fn no_text_makes_the_decoder_panic(text in ".{0,600}") {
+        fn no_text_makes_the_decoder_panic(text in "[A-Za-z0-9_-]{0,200}|.{0,600}") {
             prop_assert!(decode(&key(), &scan(), &text).is_err());
         }
     }
 
     #[test]
     fn each_refusal_has_its_reason() {
-        let good = encode(&key(), &scan(), &PLACE);
+        let good = encode(&key(), &scan(), &place());
         let other_version = {
             let mut bytes = URL_SAFE_NO_PAD.decode(&good).unwrap();
             bytes[0] = 0;
@@ -215,12 +262,12 @@ mod tests {
         let by_views = Scan { sort: 1, ..scan() };
         let unfiltered = Scan { filters: FilterHash::of([]), ..scan() };
         for (token, scan, expected) in [
-            ("A".repeat(513), scan(), BadCursor::TooLong),
+            ("A".repeat(MAX_LEN + 1), scan(), BadCursor::TooLong),
             ("%%%".to_owned(), scan(), BadCursor::Malformed),
             (String::new(), scan(), BadCursor::Malformed),
             (good[..20].to_owned(), scan(), BadCursor::Malformed),
             (other_version, scan(), BadCursor::OtherVersion),
-            (encode(&Key::new(b"another"), &scan(), &PLACE), scan(), BadCursor::Forged),
+            (encode(&Key::new(b"another"), &scan(), &place()), scan(), BadCursor::Forged),
             (good.clone(), ascending, BadCursor::OtherOrder),
             (good.clone(), by_views, BadCursor::OtherOrder),
             (good, unfiltered, BadCursor::OtherFilters),

@@ -1,12 +1,23 @@
 //! Decides which rows of a keyset query make the page, and where its neighbours begin.
 
 use super::Direction;
-use super::cursor::{Place, Way};
+use super::cursor::{Place, Rank, Way};
+use crate::query::{Rule, Spec};
 
 /// The rows of a keyset page when the client does not say.
 pub const DEFAULT_LIMIT: u64 = 20;
 /// The rows a keyset page may have.
 pub const LIMITS: std::ops::RangeInclusive<u64> = 1..=100;
+
+/// `cursor`. Its length is judged with the cursor.
+pub const CURSOR: Spec = Spec::new(
+    "cursor",
+    Rule::Text(1, usize::MAX),
+    "Where the page begins: a cursor from another page of this list.",
+);
+/// `limit`.
+pub const LIMIT: Spec =
+    Spec::new("limit", Rule::Number(*LIMITS.start(), *LIMITS.end()), "Rows per page; 20 when left out.");
 
 /// A page and its neighbours.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,7 +38,8 @@ pub fn reading_direction(direction: Direction, from: Option<&Place>) -> Directio
     }
 }
 
-/// Makes the page from up to `limit + 1` rows, read from `from` on in [`reading_direction`].
+/// Makes the page from up to `limit + 1` rows, read from `from` on in [`reading_direction`]; a list that begins
+/// here is walked in `edition` of its order.
 ///
 /// The row too many is not shown: it says that there is more. On the side the client came from there is always
 /// more, because a cursor is made from a row; should that row and all beyond it be gone, the neighbour is empty.
@@ -36,21 +48,25 @@ pub fn assemble<T>(
     limit: usize,
     direction: Direction,
     from: Option<&Place>,
-    place_of: impl Fn(&T) -> (i64, i64),
+    edition: u32,
+    place_of: impl Fn(&T) -> (Rank, i64),
 ) -> Page<T> {
     let has_more = rows.len() > limit;
     rows.truncate(limit);
     let way = from.map_or(Way::After, |place| place.way);
+    let edition = from.map_or(edition, |place| place.edition);
     if way == Way::Before {
         rows.reverse();
     }
     let beyond = |row: Option<&T>, towards: Way| match (row, from) {
         (Some(row), _) => {
-            let (key, id) = place_of(row);
-            Some(Place { way: towards, key, id })
+            let (rank, id) = place_of(row);
+            Some(Place { way: towards, rank, id, edition })
         }
         // Nothing here: turn round at the cursor, its own row included.
-        (None, Some(from)) => Some(Place { way: towards, id: before(from.id, towards, direction), ..*from }),
+        (None, Some(from)) => {
+            Some(Place { way: towards, id: before(from.id, towards, direction), ..from.clone() })
+        }
         (None, None) => None,
     };
     let (first, last) = (rows.first(), rows.last());
@@ -88,8 +104,12 @@ mod tests {
             .copied()
             .filter(|row| match (from, reading) {
                 (None, _) => true,
-                (Some(place), Direction::Ascending) => *row > (place.key, place.id),
-                (Some(place), Direction::Descending) => *row < (place.key, place.id),
+                (Some(place), Direction::Ascending) => {
+                    (Rank::Number(row.0), row.1) > (place.rank.clone(), place.id)
+                }
+                (Some(place), Direction::Descending) => {
+                    (Rank::Number(row.0), row.1) < (place.rank.clone(), place.id)
+                }
             })
             .collect();
         found.sort_unstable();
@@ -106,7 +126,9 @@ mod tests {
         direction: Direction,
         from: Option<&Place>,
     ) -> Page<(i64, i64)> {
-        assemble(fetch(rows, limit, direction, from), limit, direction, from, |row| *row)
+        assemble(fetch(rows, limit, direction, from), limit, direction, from, 3, |row| {
+            (Rank::Number(row.0), row.1)
+        })
     }
 
     proptest! {
@@ -124,7 +146,7 @@ mod tests {
                 expected.reverse();
             }
             let mut current = page(&rows, limit, direction, None);
-            prop_assert_eq!(current.previous, None);
+            prop_assert_eq!(&current.previous, &None);
             let mut pages = vec![current.rows.clone()];
             while let Some(place) = current.next {
                 current = page(&rows, limit, direction, Some(&place));
@@ -148,12 +170,12 @@ mod tests {
             let direction = if is_descending { Direction::Descending } else { Direction::Ascending };
             let rows: Vec<(i64, i64)> = (1..=n).map(|id| (id / 3, id)).collect();
             let (first, last) = if is_descending { (rows[rows.len() - 1], rows[0]) } else { (rows[0], rows[rows.len() - 1]) };
-            let end = Place { way: Way::After, key: last.0, id: last.1 };
+            let end = Place { way: Way::After, rank: Rank::Number(last.0), id: last.1, edition: 3 };
             let behind_the_end = page(&rows, limit, direction, Some(&end));
             prop_assert!(behind_the_end.rows.is_empty() && behind_the_end.next.is_none());
             let back = page(&rows, limit, direction, behind_the_end.previous.as_ref());
             prop_assert_eq!(back.rows.last(), Some(&last));
-            let start = Place { way: Way::Before, key: first.0, id: first.1 };
+            let start = Place { way: Way::Before, rank: Rank::Number(first.0), id: first.1, edition: 3 };
             let before_the_start = page(&rows, limit, direction, Some(&start));
             prop_assert!(before_the_start.rows.is_empty() && before_the_start.previous.is_none());
             let forth = page(&rows, limit, direction, before_the_start.next.as_ref());

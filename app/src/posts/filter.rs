@@ -4,13 +4,34 @@ use sea_query::{Expr, ExprTrait, Query, SelectStatement};
 
 use crate::db::dialect;
 use crate::page::cursor::FilterHash;
-use crate::query::Params;
+use crate::query::{Params, Rule, Spec};
 use crate::{authors, categories, tags};
 
-/// The longest search, in characters.
-const SEARCH: usize = 100;
 /// The longest slug or user name, in characters.
 const NAME: usize = 200;
+
+/// `search` of v1.
+pub const SEARCH: Spec =
+    Spec::new("search", Rule::Text(1, 100), "Only posts with these words in title, excerpt or content.");
+/// `search` of v2.
+pub const SEARCH_V2: Spec = Spec { rule: Rule::Text(2, 100), ..SEARCH };
+/// `category_id`.
+pub const CATEGORY_ID: Spec =
+    Spec::new("category_id", Rule::Id, "Only posts of this category, not of those below it.");
+/// `category_slug`.
+pub const CATEGORY_SLUG: Spec =
+    Spec::new("category_slug", Rule::Text(1, NAME), "Only posts of the category with this slug.");
+/// `tag`.
+pub const TAG: Spec =
+    Spec::new("tag", Rule::Text(1, NAME), "Only posts with this tag, by its id or its slug.");
+/// `author`.
+pub const AUTHOR: Spec =
+    Spec::new("author", Rule::Text(1, NAME), "Only posts of the author with this user name.");
+/// `author_id`.
+pub const AUTHOR_ID: Spec = Spec::new("author_id", Rule::Id, "Only posts of this author.");
+/// `is_featured`.
+pub const IS_FEATURED: Spec =
+    Spec::new("is_featured", Rule::Flag, "Only posts that are featured, or only those that are not.");
 
 /// One thing, by its id or by its name in addresses.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,34 +58,21 @@ pub struct Filter {
 }
 
 impl Filter {
-    /// What v1 takes: `search`, `category_id`, `category_slug`, `tag`, `author`, `author_id`, `is_featured`.
-    pub fn v1(params: &mut Params) -> Self {
-        let category_id = params.id("category_id");
-        let category_slug = params.text("category_slug", 1..=NAME);
-        if category_id.is_some() && category_slug.is_some() {
-            params.problem("category_slug", "cannot be combined with category_id");
+    /// What the parameters of a list say; which of them there are is up to its table.
+    pub fn from_params(params: &mut Params) -> Self {
+        for (name, other) in [("category_slug", "category_id"), ("author", "author_id")] {
+            if params.text(name).is_some() && params.text(other).is_some() {
+                params.problem(name, format!("cannot be combined with {other}"));
+            }
         }
-        let author_id = params.id("author_id");
-        let author = params.text("author", 1..=NAME);
-        if author_id.is_some() && author.is_some() {
-            params.problem("author", "cannot be combined with author_id");
-        }
+        let name = |name: &str| params.text(name).map(str::to_owned);
         Self {
-            search: params.text("search", 1..=SEARCH),
-            category: category_id.map(Which::Id).or(category_slug.map(Which::Name)),
+            search: name("search"),
+            category: params.id("category_id").map(Which::Id).or(name("category_slug").map(Which::Name)),
             // As in the original: a number is an id.
-            tag: params.text("tag", 1..=NAME).map(|tag| tag.parse().map_or(Which::Name(tag), Which::Id)),
-            author: author_id.map(Which::Id).or(author.map(Which::Name)),
+            tag: name("tag").map(|tag| tag.parse().map_or(Which::Name(tag), Which::Id)),
+            author: params.id("author_id").map(Which::Id).or(name("author").map(Which::Name)),
             is_featured: params.flag("is_featured"),
-        }
-    }
-
-    /// What v2 takes: `search` (at least two characters) and `category_slug`.
-    pub fn v2(params: &mut Params) -> Self {
-        Self {
-            search: params.text("search", 2..=SEARCH),
-            category: params.text("category_slug", 1..=NAME).map(Which::Name),
-            ..Self::default()
         }
     }
 
@@ -76,6 +84,7 @@ impl Filter {
             Some(Which::Name(name)) => format!("={name}"),
         };
         FilterHash::of([
+            ("list", "posts"),
             ("search", self.search.as_deref().unwrap_or_default()),
             ("category", &named(&self.category)),
             ("tag", &named(&self.tag)),

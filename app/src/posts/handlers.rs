@@ -5,40 +5,60 @@ use axum::extract::{Path, State};
 use axum::response::Response;
 use http::Uri;
 
-use super::filter::Filter;
-use super::links::Links;
+use super::filter::{self, Filter, Which};
 use super::relations::{Related, Wanted};
-use super::selection::{Relation, Selection};
+use super::selection::{self, Relation, Selection};
 use super::store::{self, List};
 use super::{Columns, Order, Sort, v1, v2};
 use crate::answer;
+use crate::catalog::{self, segment};
+use crate::categories::Category;
+use crate::envelope::{Asked, Keyed, Neighbours, Numbered, Single, Versioned};
 use crate::error::ApiError;
+use crate::links::Links;
 use crate::moment::Moment;
 use crate::page::cursor::{self, Scan};
-use crate::page::{self, Direction, Offset, keyset};
-use crate::query::Params;
+use crate::page::{DIRECTION, DIRECTIONS, Direction, Offset, PAGE, PER_PAGE, keyset};
+use crate::query::{Params, Rule, Spec, words};
 use crate::state::AppState;
 
-/// The longest slug there can be, in characters.
-const SLUG: usize = 200;
+const SORT_WORDS: [&str; 3] = words(&Sort::WORDS);
+const SORT: Spec =
+    Spec::new("sort", Rule::Word(&SORT_WORDS), "What the list is sorted by; published_at when left out.");
 
-const V1_LIST: &[&str] = &[
-    "page",
-    "per_page",
-    "search",
-    "category_id",
-    "category_slug",
-    "tag",
-    "author",
-    "author_id",
-    "is_featured",
-    "sort",
-    "direction",
+/// What `GET /api/v1/posts` takes.
+pub const V1_LIST: &[Spec] = &[
+    PAGE,
+    PER_PAGE,
+    filter::SEARCH,
+    filter::CATEGORY_ID,
+    filter::CATEGORY_SLUG,
+    filter::TAG,
+    filter::AUTHOR,
+    filter::AUTHOR_ID,
+    filter::IS_FEATURED,
+    SORT,
+    DIRECTION,
 ];
-const V2_LIST: &[&str] =
-    &["cursor", "limit", "fields", "include", "sort", "direction", "search", "category_slug"];
-const V2_SINGLE: &[&str] = &["fields", "include"];
-const DIRECTIONS: &[(&str, Direction)] = &[("desc", Direction::Descending), ("asc", Direction::Ascending)];
+/// What `GET /api/v1/categories/{slug}/posts` takes.
+pub const V1_IN_CATEGORY: &[Spec] =
+    &[PAGE, PER_PAGE, filter::SEARCH, filter::TAG, filter::AUTHOR, SORT, DIRECTION];
+/// What `GET /api/v2/posts` takes.
+pub const V2_LIST: &[Spec] = &[
+    keyset::CURSOR,
+    keyset::LIMIT,
+    selection::FIELDS,
+    selection::INCLUDE,
+    SORT,
+    DIRECTION,
+    filter::SEARCH_V2,
+    filter::CATEGORY_SLUG,
+    filter::TAG,
+    filter::AUTHOR,
+    filter::IS_FEATURED,
+];
+/// What `GET /api/v2/posts/{slug}` takes.
+pub const V2_SINGLE: &[Spec] = &[selection::FIELDS, selection::INCLUDE];
 
 /// `GET /api/v1/posts`: a page by number.
 ///
@@ -47,18 +67,47 @@ const DIRECTIONS: &[(&str, Direction)] = &[("desc", Direction::Descending), ("as
 /// 422 for parameters that are unknown or out of range; those of the database.
 pub async fn v1_list(State(state): State<AppState>, uri: Uri) -> Result<Response, ApiError> {
     let mut params = Params::parse(uri.query(), V1_LIST);
-    let offset = Offset {
-        number: params.number("page", page::NUMBERS).unwrap_or(1),
-        size: params.number("per_page", page::SIZES).unwrap_or(page::DEFAULT_SIZE),
-    };
-    let list = List { filter: Filter::v1(&mut params), order: order(&mut params), columns: Columns::all() };
+    let filter = Filter::from_params(&mut params);
     params.finish()?;
+    v1_page(&state, &params, v1::PATH, filter).await
+}
+
+/// `GET /api/v1/categories/{slug}/posts`: the posts of a category, by number.
+///
+/// # Errors
+///
+/// 404 when there is no such category; as [`v1_list`].
+pub async fn v1_in_category(
+    State(state): State<AppState>,
+    slug: Result<Path<String>, PathRejection>,
+    uri: Uri,
+) -> Result<Response, ApiError> {
+    let mut params = Params::parse(uri.query(), V1_IN_CATEGORY);
+    let filter = Filter::from_params(&mut params);
+    params.finish()?;
+    let slug = segment::<Category>(slug)?;
+    let id = catalog::store::id_of::<Category>(state.db.read(), &slug).await?;
+    let id = id.ok_or_else(catalog::nothing::<Category>)?;
+    let filter = Filter { category: Some(Which::Id(id)), ..filter };
+    let path = Links { base: "" }.posts_of_category("v1", &slug);
+    v1_page(&state, &params, &path, filter).await
+}
+
+async fn v1_page(
+    state: &AppState,
+    params: &Params,
+    path: &str,
+    filter: Filter,
+) -> Result<Response, ApiError> {
+    let offset = Offset::from_params(params);
+    let list = List { filter, order: order(params), columns: Columns::all() };
     let db = state.db.read();
     let (posts, total) = store::page(db, &list, offset, Moment::now()).await?;
     let related = Related::load(db, &posts, v1::wanted()).await?;
     let links = Links { base: &state.public_url };
     let data = posts.iter().map(|post| v1::V1Post::new(post, &related, links)).collect();
-    Ok(answer::json(&v1::List::new(data, offset, total, params.pairs(), links)))
+    let asked = Asked { path, pairs: params.pairs(), links };
+    Ok(answer::json(&Numbered::new(data, offset, total, asked)))
 }
 
 /// `GET /api/v1/posts/{slug}`.
@@ -78,7 +127,7 @@ pub async fn v1_single(
     let posts = [post];
     let related = Related::load(db, &posts, v1::wanted()).await?;
     let data = v1::V1Post::new(&posts[0], &related, Links { base: &state.public_url });
-    Ok(answer::json(&v1::Single { data }))
+    Ok(answer::json(&Single { data }))
 }
 
 /// `GET /api/v2/posts`: a page by cursor.
@@ -89,20 +138,30 @@ pub async fn v1_single(
 /// database.
 pub async fn v2_list(State(state): State<AppState>, uri: Uri) -> Result<Response, ApiError> {
     let mut params = Params::parse(uri.query(), V2_LIST);
-    let limit = params.number("limit", keyset::LIMITS).unwrap_or(keyset::DEFAULT_LIMIT);
+    let limit = params.number("limit").unwrap_or(keyset::DEFAULT_LIMIT);
     let selection = Selection::from_params(&mut params, &[Relation::Category, Relation::Author]);
-    let list =
-        List { filter: Filter::v2(&mut params), order: order(&mut params), columns: selection.columns() };
-    let token = params.text("cursor", 1..=usize::MAX);
+    let filter = Filter::from_params(&mut params);
     params.finish()?;
+    let list = List { filter, order: order(&params), columns: selection.columns() };
     let scan =
         Scan { sort: list.order.sort as u8, direction: list.order.direction, filters: list.filter.hash() };
-    let from = token.map(|token| cursor::decode(&state.cursor_key, &scan, &token)).transpose()?;
+    let token = params.text("cursor");
+    let from = token.map(|token| cursor::decode(&state.cursor_key, &scan, token)).transpose()?;
     let db = state.db.read();
     let page = store::keyset_page(db, &list, limit, from.as_ref(), Moment::now()).await?;
     let related = Related::load(db, &page.rows, Wanted::from(&selection)).await?;
-    let asked = v2::Asked { pairs: params.pairs(), limit, scan: &scan, key: &state.cursor_key };
-    Ok(answer::json(&v2::List::new(&page, &related, &selection, Links { base: &state.public_url }, asked)))
+    let links = Links { base: &state.public_url };
+    let show = |post| v2::V2Post { post, related: &related, selection: &selection, links };
+    let data = page.rows.iter().map(show).collect();
+    let beside = Neighbours {
+        next: page.next.as_ref(),
+        previous: page.previous.as_ref(),
+        limit,
+        scan: &scan,
+        key: &state.cursor_key,
+    };
+    let asked = Asked { path: v2::PATH, pairs: params.pairs(), links };
+    Ok(answer::json(&Keyed::new(data, beside, asked)))
 }
 
 /// `GET /api/v2/posts/{slug}`.
@@ -127,25 +186,20 @@ pub async fn v2_single(
     let related = Related::load(db, &posts, Wanted::from(&selection)).await?;
     let links = Links { base: &state.public_url };
     let data = v2::V2Post { post: &posts[0], related: &related, selection: &selection, links };
-    Ok(answer::json(&v2::Single::new(data)))
+    Ok(answer::json(&Versioned::new(data)))
 }
 
 /// `sort` and `direction`: newest first when the client does not say.
-fn order(params: &mut Params) -> Order {
+fn order(params: &Params) -> Order {
     Order {
         sort: params.choice("sort", &Sort::WORDS).unwrap_or(Sort::PublishedAt),
-        direction: params.choice("direction", DIRECTIONS).unwrap_or(Direction::Descending),
+        direction: params.choice("direction", &DIRECTIONS).unwrap_or(Direction::Descending),
     }
 }
 
 /// The slug in the path; what no post can be called is not asked of the database.
 fn known_slug(slug: Result<Path<String>, PathRejection>) -> Result<String, ApiError> {
-    let Path(slug) =
-        slug.map_err(|_| ApiError::bad_request("the path is not valid percent-encoded UTF-8"))?;
-    if slug.chars().any(char::is_control) || slug.chars().count() > SLUG {
-        return Err(no_such_post());
-    }
-    Ok(slug)
+    catalog::known_segment(slug)?.ok_or_else(no_such_post)
 }
 
 fn no_such_post() -> ApiError {

@@ -17,6 +17,8 @@ use crate::tags::{self, Tag};
 pub struct Wanted {
     /// Of the category.
     pub category: Option<Fields>,
+    /// Of the category above it.
+    pub parent: Option<Fields>,
     /// Of the author.
     pub author: Option<Fields>,
     /// Of the tags.
@@ -25,7 +27,12 @@ pub struct Wanted {
 
 impl From<&Selection> for Wanted {
     fn from(selection: &Selection) -> Self {
-        Self { category: selection.category_read(), author: selection.author_read(), tags: selection.tags }
+        Self {
+            category: selection.category_read(),
+            parent: selection.parent,
+            author: selection.author_read(),
+            tags: selection.tags,
+        }
     }
 }
 
@@ -33,6 +40,7 @@ impl From<&Selection> for Wanted {
 #[derive(Debug, Default)]
 pub struct Related {
     categories: HashMap<i64, Category>,
+    parents: HashMap<i64, Category>,
     authors: HashMap<i64, Author>,
     tags: HashMap<i64, Vec<Tag>>,
 }
@@ -41,6 +49,11 @@ impl Related {
     /// The category of `post`.
     pub fn category(&self, post: &Post) -> Option<&Category> {
         self.categories.get(&post.category_id)
+    }
+
+    /// The category above `category`.
+    pub fn parent(&self, category: &Category) -> Option<&Category> {
+        self.parents.get(&category.parent_id?)
     }
 
     /// The author of `post`.
@@ -65,10 +78,12 @@ impl Related {
         }
         if let Some(fields) = wanted.category {
             let ids = distinct(posts.iter().map(|post| post.category_id));
-            for row in db.all(&by_id::<Category>(categories::TABLE, fields, ids)).await? {
-                let mut cells = row.cells();
-                let id = cells.take()?;
-                related.categories.insert(id, Category::read(id, fields, &mut cells)?);
+            related.categories = categories(db, fields, ids).await?;
+        }
+        if let Some(fields) = wanted.parent {
+            let ids = distinct(related.categories.values().filter_map(|category| category.parent_id));
+            if !ids.is_empty() {
+                related.parents = categories(db, fields, ids).await?;
             }
         }
         if let Some(fields) = wanted.author {
@@ -89,6 +104,16 @@ impl Related {
         }
         Ok(related)
     }
+}
+
+async fn categories(db: Reader<'_>, fields: Fields, ids: Vec<i64>) -> Result<HashMap<i64, Category>, Error> {
+    let mut found = HashMap::with_capacity(ids.len());
+    for row in db.all(&by_id::<Category>(categories::TABLE, fields, ids)).await? {
+        let mut cells = row.cells();
+        let id = cells.take()?;
+        found.insert(id, Category::read(id, fields, &mut cells)?);
+    }
+    Ok(found)
 }
 
 fn distinct(ids: impl Iterator<Item = i64>) -> Vec<i64> {

@@ -5,7 +5,7 @@ use crate::authors::Author;
 use crate::categories::Category;
 use crate::fields::{Fields, Resource};
 use crate::posts::v2::V2Post;
-use crate::query::{Params, shown};
+use crate::query::{Params, Rule, Spec, names, shown};
 use crate::tags::Tag;
 use crate::{authors, categories};
 
@@ -14,6 +14,8 @@ use crate::{authors, categories};
 pub enum Relation {
     /// Its category.
     Category,
+    /// The category above that.
+    Parent,
     /// Its author.
     Author,
     /// Its tags.
@@ -22,12 +24,16 @@ pub enum Relation {
 
 impl Relation {
     /// What a client writes for each.
-    pub const WORDS: [(&'static str, Self); 3] =
-        [("category", Self::Category), ("author", Self::Author), ("tags", Self::Tags)];
+    pub const WORDS: [(&'static str, Self); 4] = [
+        ("category", Self::Category),
+        ("category.parent", Self::Parent),
+        ("author", Self::Author),
+        ("tags", Self::Tags),
+    ];
 
     fn fields(self) -> &'static [&'static str] {
         match self {
-            Self::Category => Category::FIELDS,
+            Self::Category | Self::Parent => Category::FIELDS,
             Self::Author => Author::FIELDS,
             Self::Tags => Tag::FIELDS,
         }
@@ -38,7 +44,20 @@ impl Relation {
 const LINKS: &str = "_links";
 
 /// The longest list of fields that is looked at, in characters.
-const LIST: usize = 1000;
+pub const LIST: usize = 1000;
+
+/// `fields`.
+pub const FIELDS: Spec = Spec::new(
+    "fields",
+    Rule::Text(1, LIST),
+    "Shows only these fields, with commas between them; `author.name` is one field of the author.",
+);
+/// `include`.
+pub const INCLUDE: Spec = Spec::new(
+    "include",
+    Rule::Text(1, LIST),
+    "Shows these relations, with commas between them: category, category.parent, author, tags.",
+);
 
 /// What is shown of a post and of what belongs to it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -49,6 +68,8 @@ pub struct Selection {
     pub links: bool,
     /// Fields of its category, where that is shown.
     pub category: Option<Fields>,
+    /// Fields of the category above that, where that is shown.
+    pub parent: Option<Fields>,
     /// Fields of its author, where that is shown.
     pub author: Option<Fields>,
     /// Fields of its tags, where these are shown.
@@ -72,22 +93,26 @@ impl Selection {
     /// - `fields`: exactly these fields; `author` among them brings the author, `author.name` only the name.
     /// - Both: the union.
     pub fn from_params(params: &mut Params, usual: &[Relation]) -> Self {
-        let fields = params.text("fields", 1..=LIST);
-        let include = params.text("include", 1..=LIST);
+        let mut list = |name| {
+            let names = params.text(name).map(names)?;
+            params.rewrite(name, names.join(","));
+            Some(names)
+        };
+        let (fields, include) = (list("fields"), list("include"));
         let mut selection = match (&fields, &include) {
             (None, None) => return Self::whole(usual),
             (None, Some(_)) => Self::whole(&[]),
             (Some(_), _) => Self::default(),
         };
-        for name in fields.as_deref().into_iter().flat_map(names) {
-            if !selection.add(name) {
-                params.problem("fields", unknown_field(name));
+        for name in fields.into_iter().flatten() {
+            if !selection.add(&name) {
+                params.problem("fields", unknown_field(&name));
             }
         }
-        for name in include.as_deref().into_iter().flat_map(names) {
-            match relation(name) {
+        for name in include.into_iter().flatten() {
+            match relation(&name) {
                 Some(relation) => selection.include(relation),
-                None => params.problem("include", unknown_relation(name)),
+                None => params.problem("include", unknown_relation(&name)),
             }
         }
         selection
@@ -102,23 +127,30 @@ impl Selection {
         } else if let Some(relation) = relation(name) {
             self.include(relation);
         } else {
-            let nested = name.split_once('.').and_then(|(of, field)| {
+            let nested = name.rsplit_once('.').and_then(|(of, field)| {
                 let relation = relation(of)?;
                 Some((relation, position(relation.fields(), field)?))
             });
             let Some((relation, position)) = nested else { return false };
             self.part(relation).get_or_insert_default().insert(position);
+            if relation == Relation::Parent {
+                self.category.get_or_insert_default();
+            }
         }
         true
     }
 
     fn include(&mut self, relation: Relation) {
         *self.part(relation) = Some(Fields::first(relation.fields().len()));
+        if relation == Relation::Parent {
+            self.include(Relation::Category);
+        }
     }
 
     fn part(&mut self, relation: Relation) -> &mut Option<Fields> {
         match relation {
             Relation::Category => &mut self.category,
+            Relation::Parent => &mut self.parent,
             Relation::Author => &mut self.author,
             Relation::Tags => &mut self.tags,
         }
@@ -142,19 +174,22 @@ impl Selection {
         columns
     }
 
-    /// What is read of the category: what is shown, and the slug where links need it.
+    /// What is read of the category: what is shown, the slug where links need it, and what leads to its parent.
     pub fn category_read(&self) -> Option<Fields> {
-        self.category.map(|fields| if self.links { fields.with(categories::SLUG) } else { fields })
+        let mut fields = self.category?;
+        if self.links {
+            fields.insert(categories::SLUG);
+        }
+        if self.parent.is_some() {
+            fields.insert(categories::PARENT_ID);
+        }
+        Some(fields)
     }
 
     /// What is read of the author: what is shown, and the user name where links need it.
     pub fn author_read(&self) -> Option<Fields> {
         self.author.map(|fields| if self.links { fields.with(authors::USERNAME) } else { fields })
     }
-}
-
-fn names(list: &str) -> impl Iterator<Item = &str> {
-    list.split(',').map(str::trim).filter(|name| !name.is_empty())
 }
 
 fn relation(name: &str) -> Option<Relation> {
@@ -187,7 +222,7 @@ fn unknown_relation(name: &str) -> String {
 mod tests {
     use super::*;
 
-    const KNOWN: &[&str] = &["fields", "include"];
+    const KNOWN: &[Spec] = &[FIELDS, INCLUDE];
 
     fn selection(query: &str) -> Result<Selection, Vec<(String, String)>> {
         let mut params = Params::parse(Some(query), KNOWN);
@@ -223,6 +258,16 @@ mod tests {
     }
 
     #[test]
+    fn the_category_above_brings_the_one_between() {
+        let whole = selection("include=category.parent").unwrap();
+        assert_eq!(whole.category, Some(Fields::all::<Category>()));
+        assert_eq!(whole.parent, whole.category);
+        let part = selection("fields=category.parent.name").unwrap();
+        assert_eq!((part.category, part.parent), (Some(Fields::default()), Some(Fields::default().with(1))));
+        assert_eq!(part.category_read(), Some(Fields::default().with(categories::PARENT_ID)));
+    }
+
+    #[test]
     fn a_nested_field_brings_only_itself() {
         let author = selection("fields=author.name").unwrap().author.unwrap();
         assert_eq!(author.iter().collect::<Vec<_>>(), [1]);
@@ -234,8 +279,11 @@ mod tests {
     fn unknown_names_are_refused_with_the_known_ones() {
         let problems = selection("fields=id,titel,author.email&include=comments").unwrap_err();
         assert_eq!(problems.len(), 3);
-        assert!(problems[0].1.starts_with("`titel` is not a field; known: id, title, slug"), "{problems:?}");
-        assert!(problems[1].1.starts_with("`author.email` is not a field"), "{problems:?}");
-        assert_eq!(problems[2].1, "`comments` cannot be included; known: category, author, tags");
+        assert!(problems[0].1.starts_with("`author.email` is not a field"), "{problems:?}");
+        assert!(problems[1].1.starts_with("`titel` is not a field; known: id, title, slug"), "{problems:?}");
+        assert_eq!(
+            problems[2].1,
+            "`comments` cannot be included; known: category, category.parent, author, tags"
+        );
     }
 }

@@ -6,7 +6,7 @@ use super::filter::Filter;
 use super::{Columns, Order, Post, Sort, TABLE};
 use crate::db::{Error, Reader, dialect};
 use crate::moment::Moment;
-use crate::page::cursor::Place;
+use crate::page::cursor::{Place, Rank};
 use crate::page::keyset::{self, Page};
 use crate::page::{Direction, Offset};
 
@@ -61,7 +61,7 @@ pub async fn keyset_page(
     let posts: Result<Vec<Post>, Error> = rows.iter().map(|row| Post::read(row, columns)).collect();
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
     let Order { sort, direction } = list.order;
-    Ok(keyset::assemble(posts?, limit, direction, from, |post| (post.key(sort), post.id)))
+    Ok(keyset::assemble(posts?, limit, direction, from, 0, |post| (Rank::Number(post.key(sort)), post.id)))
 }
 
 /// The public post with this slug.
@@ -134,7 +134,8 @@ fn keyset_statement(
         visible(&mut select, now);
     }
     if let Some(place) = from {
-        select.and_where(dialect::behind(sort.column().name(), place.key, place.id, &sql_order(reading)));
+        let columns = [sort.column().name(), dialect::TIE];
+        select.and_where(dialect::behind(columns, place.rank.clone(), place.id, &sql_order(reading)));
     }
     list.filter.apply(&mut select);
     ordered(&mut select, sort, reading);

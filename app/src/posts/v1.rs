@@ -2,14 +2,13 @@
 
 use serde::Serialize;
 
-use super::links::Links;
 use super::relations::{Related, Wanted};
 use super::{Post, Seo};
 use crate::authors::Author;
 use crate::categories::Category;
 use crate::fields::{Fields, Part};
+use crate::links::Links;
 use crate::moment::Moment;
-use crate::page::{Offset, Step, steps};
 use crate::tags::Tag;
 
 /// The path of the list.
@@ -19,6 +18,7 @@ pub const PATH: &str = "/api/v1/posts";
 pub fn wanted() -> Wanted {
     Wanted {
         category: Some(Fields::all::<Category>()),
+        parent: None,
         author: Some(Fields::all::<Author>()),
         tags: Some(Fields::all::<Tag>()),
     }
@@ -92,92 +92,7 @@ impl<'p> V1Post<'p> {
             links: PostLinks {
                 this: links.post("v1", &post.slug),
                 category: category.map(|category| links.category("v1", &category.slug)),
-                author: author.map(|author| links.author(&author.username)),
-            },
-        }
-    }
-}
-
-/// One post.
-#[derive(Debug, Serialize)]
-pub struct Single<'p> {
-    /// The post.
-    pub data: V1Post<'p>,
-}
-
-/// A page of posts.
-#[derive(Debug, Serialize)]
-pub struct List<'p> {
-    data: Vec<V1Post<'p>>,
-    links: Ends,
-    meta: Meta,
-}
-
-#[derive(Debug, Serialize)]
-struct Ends {
-    first: String,
-    last: String,
-    prev: Option<String>,
-    next: Option<String>,
-}
-
-#[derive(Debug, Serialize)]
-struct Meta {
-    current_page: u64,
-    from: Option<u64>,
-    last_page: u64,
-    links: Vec<PageLink>,
-    path: String,
-    per_page: u64,
-    to: Option<u64>,
-    total: u64,
-}
-
-#[derive(Debug, Serialize)]
-struct PageLink {
-    url: Option<String>,
-    label: String,
-    active: bool,
-}
-
-impl<'p> List<'p> {
-    /// The page `offset` of a list of `total` posts that was asked for with the parameters `pairs`.
-    pub fn new(
-        data: Vec<V1Post<'p>>,
-        offset: Offset,
-        total: u64,
-        pairs: &[(String, String)],
-        links: Links<'_>,
-    ) -> Self {
-        let standing = offset.standing(total);
-        let url = |page: u64| links.neighbour(PATH, pairs, "page", &page.to_string());
-        let previous = standing.previous.map(url);
-        let next = standing.next.map(url);
-        let arrow = |url: &Option<String>, label: &str| PageLink {
-            url: url.clone(),
-            label: label.to_owned(),
-            active: false,
-        };
-        let mut row = vec![arrow(&previous, "&laquo; Previous")];
-        row.extend(steps(offset.number, standing.last_page).into_iter().map(|step| match step {
-            Step::Page(page) => {
-                PageLink { url: Some(url(page)), label: page.to_string(), active: page == offset.number }
-            }
-            Step::Gap => PageLink { url: None, label: "...".to_owned(), active: false },
-        }));
-        row.push(arrow(&next, "Next &raquo;"));
-        Self {
-            data,
-            links: Ends { first: url(1), last: url(standing.last_page), prev: previous, next },
-            meta: Meta {
-                current_page: offset.number,
-                from: standing.from,
-                last_page: standing.last_page,
-                links: row,
-                path: links.path(PATH),
-                per_page: offset.size,
-                to: standing.to,
-                total,
+                author: author.map(|author| links.author("v1", &author.username)),
             },
         }
     }

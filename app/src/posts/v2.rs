@@ -1,22 +1,18 @@
-//! Decides what v2 shows: the chosen part of a post, and a page of posts by cursor.
+//! Decides what v2 shows of a post: the chosen part.
 
 use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
 
-use super::links::Links;
 use super::relations::Related;
 use super::selection::Selection;
 use super::{Column, Post};
-use crate::fields::{Part, Resource};
+use crate::categories::Category;
+use crate::fields::{Fields, Part, Resource};
+use crate::links::Links;
 use crate::moment::Moment;
-use crate::page::cursor::{Key, Scan};
-use crate::page::keyset::Page;
 
 /// The path of the list.
 pub const PATH: &str = "/api/v2/posts";
-
-/// The version that answers name.
-const VERSION: &str = "2.0";
 
 /// A post as v2 shows it: the part that `selection` names.
 #[derive(Clone, Copy, Debug)]
@@ -97,7 +93,11 @@ impl Serialize for V2Post<'_> {
             self.write(field, &mut map)?;
         }
         if let Some((category, fields)) = category {
-            map.serialize_entry("category", &category.map(|resource| Part { resource, fields }))?;
+            let shown = category.map(|category| CategoryPart {
+                part: Part { resource: category, fields },
+                parent: selection.parent.map(|fields| (self.related.parent(category), fields)),
+            });
+            map.serialize_entry("category", &shown)?;
         }
         if let Some((author, fields)) = author {
             map.serialize_entry("author", &author.map(|resource| Part { resource, fields }))?;
@@ -115,9 +115,27 @@ impl Serialize for V2Post<'_> {
                     .map(|category| Link { href: self.links.category("v2", &category.slug) }),
                 author: author
                     .and_then(|(author, _)| author)
-                    .map(|author| Link { href: self.links.author(&author.username) }),
+                    .map(|author| Link { href: self.links.author("v2", &author.username) }),
             };
             map.serialize_entry("_links", &links)?;
+        }
+        map.end()
+    }
+}
+
+/// A category, and what is above it where that is shown.
+#[derive(Debug)]
+struct CategoryPart<'p> {
+    part: Part<'p, Category>,
+    parent: Option<(Option<&'p Category>, Fields)>,
+}
+
+impl Serialize for CategoryPart<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        self.part.write_into(&mut map)?;
+        if let Some((parent, fields)) = self.parent {
+            map.serialize_entry("parent", &parent.map(|resource| Part { resource, fields }))?;
         }
         map.end()
     }
@@ -136,97 +154,4 @@ struct PostLinks {
 #[derive(Debug, Serialize)]
 struct Link {
     href: String,
-}
-
-/// One post.
-#[derive(Debug, Serialize)]
-pub struct Single<'p> {
-    data: V2Post<'p>,
-    meta: Version,
-}
-
-#[derive(Debug, Serialize)]
-struct Version {
-    version: &'static str,
-}
-
-impl<'p> Single<'p> {
-    /// Shows one post.
-    pub fn new(data: V2Post<'p>) -> Self {
-        Self { data, meta: Version { version: VERSION } }
-    }
-}
-
-/// A page of posts.
-#[derive(Debug, Serialize)]
-pub struct List<'p> {
-    data: Vec<V2Post<'p>>,
-    links: Ends,
-    meta: Meta,
-}
-
-#[derive(Debug, Serialize)]
-struct Ends {
-    first: Option<String>,
-    last: Option<String>,
-    prev: Option<String>,
-    next: Option<String>,
-}
-
-#[derive(Debug, Serialize)]
-struct Meta {
-    path: String,
-    per_page: u64,
-    next_cursor: Option<String>,
-    prev_cursor: Option<String>,
-    version: &'static str,
-    cursor: Cursors,
-}
-
-#[derive(Debug, Serialize)]
-struct Cursors {
-    next: Option<String>,
-    prev: Option<String>,
-}
-
-/// How a list was asked for.
-#[derive(Clone, Copy, Debug)]
-pub struct Asked<'a> {
-    /// The parameters as given.
-    pub pairs: &'a [(String, String)],
-    /// Rows per page.
-    pub limit: u64,
-    /// The list.
-    pub scan: &'a Scan,
-    /// Signs cursors.
-    pub key: &'a Key,
-}
-
-impl<'p> List<'p> {
-    /// Shows `page` of the list that was asked for.
-    pub fn new(
-        page: &'p Page<Post>,
-        related: &'p Related,
-        selection: &'p Selection,
-        links: Links<'p>,
-        asked: Asked<'_>,
-    ) -> Self {
-        let neighbour = |place: Option<_>| {
-            place.map(|place| links.keyset(PATH, asked.pairs, asked.key, asked.scan, &place)).unzip()
-        };
-        let (next_cursor, next): (Option<String>, _) = neighbour(page.next);
-        let (prev_cursor, prev): (Option<String>, _) = neighbour(page.previous);
-        Self {
-            data: page.rows.iter().map(|post| V2Post { post, related, selection, links }).collect(),
-            links: Ends { first: None, last: None, prev, next },
-            meta: Meta {
-                path: links.path(PATH),
-                per_page: asked.limit,
-                cursor: Cursors { next: next_cursor.clone(), prev: prev_cursor.clone() },
-                next_cursor,
-                prev_cursor,
-                version: VERSION,
-            },
-        }
-    }
 }

@@ -40,11 +40,11 @@ async fn one_wrong_parameter_is_a_sentence() {
         ("/api/v2/posts?search=a", "The parameter `search` must have between 2 and 100 characters."),
         (
             "/api/v2/posts?include=roles",
-            "The parameter `include` `roles` cannot be included; known: category, author, tags.",
+            "The parameter `include` `roles` cannot be included; known: category, category.parent, author, tags.",
         ),
         (
             "/api/v2/posts?page=2",
-            "The parameter `page` is not a parameter here; known: cursor, limit, fields, include, sort, direction, search, category_slug.",
+            "The parameter `page` is not a parameter here; known: cursor, limit, fields, include, sort, direction, search, category_slug, tag, author, is_featured.",
         ),
         ("/api/v1/posts?per_page=1000", "The parameter `per_page` must be a whole number between 1 and 50."),
         (

@@ -67,7 +67,16 @@ async fn every_link_of_an_answer_leads_somewhere() {
     // Defect 1: links to routes that did not exist made every list a 500.
     let site = Site::seeded(60).await;
     let mut links = BTreeSet::new();
-    for path in ["/api/v1/posts?per_page=20&page=2", "/api/v2/posts?include=category,author,tags"] {
+    for path in [
+        "/api/v1/posts?per_page=20&page=2",
+        "/api/v2/posts?include=category,author,tags",
+        "/api/v1/categories",
+        "/api/v1/tags",
+        "/api/v2/categories?include=parent,children",
+        "/api/v2/tags",
+        "/api/v2/authors",
+        "/api/v2",
+    ] {
         collect(&site.json(path).await, &mut links);
     }
     let single = site.json("/api/v2/posts?limit=1").await["data"][0]["_links"]["self"]["href"].clone();

@@ -35,7 +35,7 @@ fn fields_id_and_title_read_only_what_they_need() {
 #[test]
 fn a_later_page_seeks_to_its_place() {
     let list = newest(&[Column::Id]);
-    let place = Place { way: Way::After, key: 900, id: 7 };
+    let place = Place { way: Way::After, rank: Rank::Number(900), id: 7, edition: 0 };
     let (select, _) = keyset_statement(&list, 5, Some(&place), NOW);
     assert_eq!(
         select.to_string(BUILDER),
@@ -99,7 +99,7 @@ async fn every_page_of_every_order_begins_at_its_place_in_an_index() {
     for (_, sort) in Sort::WORDS {
         for direction in [Direction::Ascending, Direction::Descending] {
             for way in [None, Some(Way::After), Some(Way::Before)] {
-                let from = way.map(|way| Place { way, key: 900, id: 7 });
+                let from = way.map(|way| Place { way, rank: Rank::Number(900), id: 7, edition: 0 });
                 let list = list(sort, direction, &Column::ALL);
                 let (select, _) = keyset_statement(&list, 20, from.as_ref(), NOW);
                 let plan = plan(&mut connection, &select).await;

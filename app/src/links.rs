@@ -16,14 +16,37 @@ impl Links<'_> {
         format!("{}/api/{version}/posts/{}", self.base, encode(slug))
     }
 
-    /// The posts of a category.
+    /// A category, in v1 or v2.
     pub fn category(self, version: &str, slug: &str) -> String {
-        format!("{}/api/{version}/posts?category_slug={}", self.base, encode(slug))
+        format!("{}/api/{version}/categories/{}", self.base, encode(slug))
     }
 
-    /// The posts of an author; v2 does not filter by author.
-    pub fn author(self, username: &str) -> String {
-        format!("{}/api/v1/posts?author={}", self.base, encode(username))
+    /// The posts of a category, in v1 or v2.
+    pub fn posts_of_category(self, version: &str, slug: &str) -> String {
+        match version {
+            "v1" => format!("{}/api/v1/categories/{}/posts", self.base, encode(slug)),
+            _ => format!("{}/api/{version}/posts?category_slug={}", self.base, encode(slug)),
+        }
+    }
+
+    /// An author, in v1 or v2.
+    pub fn author(self, version: &str, username: &str) -> String {
+        format!("{}/api/{version}/authors/{}", self.base, encode(username))
+    }
+
+    /// The posts of an author, in v1 or v2.
+    pub fn posts_of_author(self, version: &str, username: &str) -> String {
+        format!("{}/api/{version}/posts?author={}", self.base, encode(username))
+    }
+
+    /// A tag of v2.
+    pub fn tag(self, slug: &str) -> String {
+        format!("{}/api/v2/tags/{}", self.base, encode(slug))
+    }
+
+    /// The posts with a tag, in v1 or v2.
+    pub fn posts_of_tag(self, version: &str, slug: &str) -> String {
+        format!("{}/api/{version}/posts?tag={}", self.base, encode(slug))
     }
 
     /// The list at `path` without parameters.
@@ -32,12 +55,10 @@ impl Links<'_> {
     }
 
     /// The list at `path` with the parameters `pairs`, of which `name` gets another value.
-    pub fn neighbour(self, path: &str, pairs: &[(String, String)], name: &str, value: &str) -> String {
+    pub fn neighbour(self, path: &str, pairs: &[(&str, String)], name: &str, value: &str) -> String {
         let mut link = self.path(path);
-        let others = pairs
-            .iter()
-            .filter(|(other, _)| other != name)
-            .map(|(name, value)| (name.as_str(), value.as_str()));
+        let others =
+            pairs.iter().filter(|(other, _)| *other != name).map(|(name, value)| (*name, value.as_str()));
         for (index, (name, value)) in others.chain(std::iter::once((name, value))).enumerate() {
             link.push(if index == 0 { '?' } else { '&' });
             link.push_str(&encode(name));
@@ -51,7 +72,7 @@ impl Links<'_> {
     pub fn keyset(
         self,
         path: &str,
-        pairs: &[(String, String)],
+        pairs: &[(&str, String)],
         key: &Key,
         scan: &Scan,
         place: &Place,
@@ -68,7 +89,7 @@ mod tests {
 
     #[test]
     fn a_neighbour_keeps_the_other_parameters() {
-        let pairs = [("page".to_owned(), "1".to_owned()), ("search".to_owned(), "a b&c".to_owned())];
+        let pairs = [("page", "1".to_owned()), ("search", "a b&c".to_owned())];
         let link = Links { base: "https://x.example" }.neighbour("/api/v1/posts", &pairs, "page", "2");
         assert_eq!(link, "https://x.example/api/v1/posts?search=a%20b%26c&page=2");
     }

@@ -1,0 +1,165 @@
+//! Decides how requests for categories, tags and authors become reads, and their results answers.
+
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, State};
+use axum::response::Response;
+use http::Uri;
+
+use super::selection::{self, Selection};
+use super::show::{Shown, Version};
+use super::store::{self, Family, Filter, List};
+use super::{Kind, nothing, segment};
+use crate::answer;
+use crate::envelope::{Asked, Keyed, Neighbours, Numbered, Single, Versioned};
+use crate::error::ApiError;
+use crate::links::Links;
+use crate::page::cursor::{self, Scan};
+use crate::page::{DIRECTION, DIRECTIONS, Direction, Offset, keyset};
+use crate::query::{Params, Rule, Spec};
+use crate::state::AppState;
+
+/// `search`.
+pub const SEARCH: Spec = Spec::new("search", Rule::Text(1, 100), "Only those with this in their name.");
+/// `only_root`.
+pub const ONLY_ROOT: Spec = Spec::new("only_root", Rule::Flag, "Only categories that are below no other.");
+const NAMED_SORT: Spec =
+    Spec::new("sort", Rule::Word(&["name", "created_at"]), "What the list is sorted by; name when left out.");
+const CATEGORY_SORT: Spec = Spec::new(
+    "sort",
+    Rule::Word(&["sort_order", "name", "created_at"]),
+    "What the list is sorted by; sort_order when left out.",
+);
+
+/// What the lists of tags and authors of v2 take.
+pub const V2_NAMED: &[Spec] =
+    &[keyset::CURSOR, keyset::LIMIT, selection::FIELDS, NAMED_SORT, DIRECTION, SEARCH];
+/// What the list of categories of v2 takes.
+pub const V2_CATEGORIES: &[Spec] = &[
+    keyset::CURSOR,
+    keyset::LIMIT,
+    selection::FIELDS,
+    selection::INCLUDE,
+    CATEGORY_SORT,
+    DIRECTION,
+    SEARCH,
+    ONLY_ROOT,
+];
+
+/// What one of them takes in v2.
+pub fn v2_single_specs<K: Kind>() -> &'static [Spec] {
+    if K::PARENT.is_some() { &[selection::FIELDS, selection::INCLUDE] } else { &[selection::FIELDS] }
+}
+
+/// `GET /api/v1/…`: a page by number, in the usual order.
+///
+/// # Errors
+///
+/// 422 for parameters that are unknown or out of range; those of the database.
+pub async fn v1_list<K: Kind>(State(state): State<AppState>, uri: Uri) -> Result<Response, ApiError> {
+    let mut params = Params::parse(uri.query(), K::V1_LIST);
+    params.finish()?;
+    let offset = Offset::from_params(&params);
+    let (entries, total) = store::page::<K>(state.db.read(), &Filter::from_params(&params), offset).await?;
+    let links = Links { base: &state.public_url };
+    let (family, selection) = (Family::none(), Selection::whole::<K>());
+    let data = shown(&entries, &family, &selection, links, Version::V1);
+    let asked = Asked { path: K::V1, pairs: params.pairs(), links };
+    Ok(answer::json(&Numbered::new(data, offset, total, asked)))
+}
+
+/// `GET /api/v1/…/{name}`: one of them, with those above and below.
+///
+/// # Errors
+///
+/// 404 when there is none; 422 for any parameter; those of the database.
+pub async fn v1_single<K: Kind>(
+    State(state): State<AppState>,
+    name: Result<Path<String>, PathRejection>,
+    uri: Uri,
+) -> Result<Response, ApiError> {
+    Params::parse(uri.query(), &[]).finish()?;
+    let name = segment::<K>(name)?;
+    let selection = Selection::family::<K>();
+    let (entry, family) = one::<K>(&state, &name, &selection).await?;
+    let links = Links { base: &state.public_url };
+    let data = Shown { entry: &entry, family: &family, selection: &selection, links, version: Version::V1 };
+    Ok(answer::json(&Single { data }))
+}
+
+/// `GET /api/v2/…`: a page by cursor.
+///
+/// # Errors
+///
+/// 400 for a cursor that is not of this list; 422 for parameters that are unknown or out of range; those of the
+/// database.
+pub async fn v2_list<K: Kind>(State(state): State<AppState>, uri: Uri) -> Result<Response, ApiError> {
+    let mut params = Params::parse(uri.query(), K::V2_LIST);
+    let limit = params.number("limit").unwrap_or(keyset::DEFAULT_LIMIT);
+    let selection = Selection::from_params::<K>(&mut params, Selection::whole::<K>());
+    params.finish()?;
+    let sort = params.text("sort").and_then(|word| K::SORTS.iter().find(|sort| sort.word == word));
+    let list = List {
+        filter: Filter::from_params(&params),
+        sort: *sort.unwrap_or(&K::SORTS[0]),
+        direction: params.choice("direction", &DIRECTIONS).unwrap_or(Direction::Ascending),
+        fields: selection.read::<K>(),
+    };
+    let scan = Scan { sort: list.sort.number, direction: list.direction, filters: list.filter.hash::<K>() };
+    let token = params.text("cursor");
+    let from = token.map(|token| cursor::decode(&state.cursor_key, &scan, token)).transpose()?;
+    let db = state.db.read();
+    let page = store::keyset_page::<K>(db, &list, limit, from.as_ref()).await?;
+    let family = Family::load(db, &page.rows, selection.parent, selection.children).await?;
+    let links = Links { base: &state.public_url };
+    let data = shown(&page.rows, &family, &selection, links, Version::V2);
+    let beside = Neighbours {
+        next: page.next.as_ref(),
+        previous: page.previous.as_ref(),
+        limit,
+        scan: &scan,
+        key: &state.cursor_key,
+    };
+    let asked = Asked { path: K::V2, pairs: params.pairs(), links };
+    Ok(answer::json(&Keyed::new(data, beside, asked)))
+}
+
+/// `GET /api/v2/…/{name}`.
+///
+/// # Errors
+///
+/// 404 when there is none; 422 for parameters that are unknown; those of the database.
+pub async fn v2_single<K: Kind>(
+    State(state): State<AppState>,
+    name: Result<Path<String>, PathRejection>,
+    uri: Uri,
+) -> Result<Response, ApiError> {
+    let mut params = Params::parse(uri.query(), v2_single_specs::<K>());
+    let selection = Selection::from_params::<K>(&mut params, Selection::family::<K>());
+    params.finish()?;
+    let name = segment::<K>(name)?;
+    let (entry, family) = one::<K>(&state, &name, &selection).await?;
+    let links = Links { base: &state.public_url };
+    let data = Shown { entry: &entry, family: &family, selection: &selection, links, version: Version::V2 };
+    Ok(answer::json(&Versioned::new(data)))
+}
+
+async fn one<K: Kind>(
+    state: &AppState,
+    name: &str,
+    selection: &Selection,
+) -> Result<(K, Family<K>), ApiError> {
+    let db = state.db.read();
+    let entry = store::by_name::<K>(db, name, selection.read::<K>()).await?.ok_or_else(nothing::<K>)?;
+    let family = Family::load(db, std::slice::from_ref(&entry), selection.parent, selection.children).await?;
+    Ok((entry, family))
+}
+
+fn shown<'s, K: Kind>(
+    entries: &'s [K],
+    family: &'s Family<K>,
+    selection: &'s Selection,
+    links: Links<'s>,
+    version: Version,
+) -> Vec<Shown<'s, K>> {
+    entries.iter().map(|entry| Shown { entry, family, selection, links, version }).collect()
+}
