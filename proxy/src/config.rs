@@ -3,6 +3,7 @@
 pub mod pattern;
 pub mod policy;
 pub mod raw;
+pub mod template;
 
 mod parse;
 
@@ -14,7 +15,10 @@ use cirque_shared::config::Invalid;
 use cirque_shared::telemetry::{Format, Level};
 
 use pattern::{HostPattern, PathPattern};
-use policy::{Balance, Client, Http1, Outlier, Probe, Retry, Timeouts};
+use policy::{
+    Action, Balance, Client, Conditions, ErrorPage, HeaderRules, Http1, Maintenance, Outlier, Probe, Retry,
+    Rewrite, Timeouts,
+};
 
 /// The compiled-in defaults and the reference of every key.
 pub const REFERENCE: &str = include_str!("../../conf/proxy.toml");
@@ -46,6 +50,8 @@ pub struct Config {
     pub listeners: Vec<Listener>,
     /// At least one.
     pub routes: Vec<Route>,
+    /// Pages for the edge's own answers to requests without a route.
+    pub error_pages: Vec<ErrorPage>,
     /// By name; every route's upstream is among them.
     pub upstreams: Vec<Upstream>,
 }
@@ -81,14 +87,26 @@ pub struct Route {
     pub hosts: Vec<HostPattern>,
     /// Which paths; at least one.
     pub paths: Vec<PathPattern>,
-    /// The name of the pool that answers.
-    pub upstream: String,
+    /// What else a request must have.
+    pub conditions: Conditions,
+    /// What is done with it.
+    pub action: Action,
+    /// How its path changes on the way.
+    pub rewrite: Rewrite,
     /// Total time up to the start of the answer.
     pub timeout: Duration,
     /// The largest request body in bytes; `None`: any.
     pub max_body: Option<u64>,
     /// When and how often to try again.
     pub retry: Retry,
+    /// What changes in the head that backends get.
+    pub request_headers: HeaderRules,
+    /// What changes in the head that clients get.
+    pub response_headers: HeaderRules,
+    /// Pages for the edge's own answers.
+    pub error_pages: Vec<ErrorPage>,
+    /// Whether it is closed for the time being.
+    pub maintenance: Maintenance,
 }
 
 /// A pool of backends.

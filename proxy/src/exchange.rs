@@ -13,11 +13,12 @@ use tokio::time::Instant;
 
 use crate::access_log::{Attempt, Line};
 use crate::edge::Edge;
-use crate::respond::Refusal;
+use crate::respond::{Answer, Form, RETRY_AFTER, Refusal};
 use crate::retry::{self, Attempted, Decision, Failure, GiveUp};
+use crate::route::{self, Asked, Found};
 use crate::site::Route;
 use crate::upstream::availability::Event;
-use crate::upstream::{Chosen, NoBackend};
+use crate::upstream::{Chosen, NoBackend, Upstream};
 
 /// Stale pooled connections that one request may meet before they count as failures.
 const MOST_STALE: u32 = 2;
@@ -64,6 +65,10 @@ pub(crate) struct Exchange {
     last_failure: Option<Failure>,
     gave_up: Option<GiveUp>,
     rule: Option<&'static str>,
+    /// How much of the path stood before the `*` of its route.
+    matched: usize,
+    /// What a refusal's answer says besides its reason.
+    fields: Vec<(&'static str, String)>,
     pub(crate) bytes_in: u64,
     pub(crate) bytes_out: u64,
     _in_flight: InFlight,
@@ -98,6 +103,8 @@ impl Exchange {
             last_failure: None,
             gave_up: None,
             rule: None,
+            matched: 0,
+            fields: Vec::new(),
             bytes_in: 0,
             bytes_out: 0,
             _in_flight: edge.metrics.http.enter(),
@@ -109,12 +116,39 @@ impl Exchange {
         &self.head
     }
 
-    /// Finds the route of this Host header and path.
-    pub(crate) fn find_route(&mut self, host: &str, path: &str) -> Result<Arc<Route>, Refusal> {
-        let route = self.edge.site().table.find(host, path).cloned().ok_or(Refusal::NoRoute)?;
+    /// Finds the route of a request, and whether the route takes it.
+    pub(crate) fn find_route(&mut self, asked: &Asked<'_>) -> Result<Arc<Route>, Refusal> {
+        let site = self.edge.site();
+        let route = match site.table.find(asked) {
+            Found::Route { target, matched } => {
+                self.matched = matched;
+                Arc::clone(target)
+            }
+            Found::WrongMethod(methods) => {
+                self.fields.push(("Allow", methods.join(", ")));
+                return Err(Refusal::MethodNotAllowed);
+            }
+            Found::Nothing => return Err(Refusal::NoRoute),
+        };
         route.budget.deposit();
         self.route = Some(Arc::clone(&route));
+        self.admit(&route)?;
         Ok(route)
+    }
+
+    /// Whether a route takes this request.
+    fn admit(&mut self, route: &Route) -> Result<(), Refusal> {
+        let closed = &route.config.maintenance;
+        if closed.is_on && !closed.allow.iter().any(|network| network.contains(&self.head.client)) {
+            self.fields.push((RETRY_AFTER, closed.retry_after.as_secs().to_string()));
+            return Err(Refusal::Maintenance);
+        }
+        Ok(())
+    }
+
+    /// What the `*` of the route's path stood for in this path.
+    pub(crate) fn rest_of(&self, path: &[u8]) -> Vec<u8> {
+        route::rest(path, self.matched)
     }
 
     /// The route that was found.
@@ -151,13 +185,14 @@ impl Exchange {
         if now >= self.started + route.config.timeout {
             return Err(Refusal::DeadlineReached);
         }
-        let chosen = route.upstream.choose(&self.tried, now).map_err(|why| match why {
+        let upstream = route.upstream.as_ref().ok_or(Refusal::NoRoute)?;
+        let chosen = upstream.choose(&self.tried, now).map_err(|why| match why {
             NoBackend::NoneAvailable => Refusal::NoBackend,
             // A stale connection may be followed by a fresh one to the same backend, nothing else.
             NoBackend::AllTried => self.last_failure.map_or(Refusal::NoBackend, Refusal::of),
         })?;
         if let Some(failure) = self.last_failure {
-            route.upstream.metrics.retried(failure);
+            upstream.metrics.retried(failure);
         }
         Ok(&self.active.insert(Active { chosen, began: now, status: None, is_judged: false }).chosen)
     }
@@ -166,6 +201,7 @@ impl Exchange {
     pub(crate) fn fail(&mut self, failure: Failure, situation: Situation) -> Decision {
         let Some(mut active) = self.active.take() else { return Decision::GiveUp(GiveUp::NoneLeft) };
         let Some(route) = self.route.clone() else { return Decision::GiveUp(GiveUp::NoneLeft) };
+        let Some(upstream) = &route.upstream else { return Decision::GiveUp(GiveUp::NoneLeft) };
         let is_stale = failure == Failure::StaleConnection && self.n_stale < MOST_STALE;
         let failure = if failure == Failure::StaleConnection && !is_stale { Failure::Reset } else { failure };
         if is_stale {
@@ -173,7 +209,7 @@ impl Exchange {
             active.chosen.lease.metrics.failed(failure);
         } else {
             self.tried.push(active.chosen.lease.index);
-            judge(&route, &mut active, Some(failure));
+            judge(upstream, &mut active, Some(failure));
         }
         let request = Attempted {
             attempts: u32::try_from(self.tried.len()).unwrap_or(u32::MAX),
@@ -181,16 +217,12 @@ impl Exchange {
             is_replayable: situation.is_replayable,
             answer_started: situation.answer_started,
             remaining: self.remaining(),
-            untried: route.upstream.n_untried(
-                &self.tried,
-                Instant::now(),
-                !matches!(failure, Failure::Status(_)),
-            ),
+            untried: upstream.n_untried(&self.tried, Instant::now(), !matches!(failure, Failure::Status(_))),
         };
         let decision = retry::decide(&route.config.retry, failure, &request, &route.budget);
         self.last_failure = Some(failure);
         if let Decision::GiveUp(why) = decision {
-            route.upstream.metrics.denied(why);
+            upstream.metrics.denied(why);
             self.gave_up = Some(why);
         }
         match (failure, decision) {
@@ -235,6 +267,24 @@ impl Exchange {
         self.status = self.status.or(Some(refusal.status()));
     }
 
+    /// Says which methods would have been understood.
+    pub(crate) fn allow(&mut self, methods: &str) {
+        self.fields.push(("Allow", methods.to_owned()));
+    }
+
+    /// The answer that a refusal leads to, for a client with this `Accept` header (empty: none).
+    pub(crate) fn answer_to(&self, refusal: Refusal, accept: &str) -> Answer {
+        let route = self.route.as_ref().map(|route| &route.config);
+        let site = self.edge.site();
+        refusal.answer(&Form {
+            accept,
+            request_id: &self.head.id,
+            pages: route.map_or(&site.config.error_pages, |route| &route.error_pages),
+            maintenance: route.and_then(|route| route.maintenance.page.as_ref()),
+            fields: &self.fields,
+        })
+    }
+
     /// What stands for the last failure, when nothing was answered.
     pub(crate) fn refusal_of_last_failure(&self) -> Option<Refusal> {
         self.last_failure.map(Refusal::of)
@@ -242,8 +292,9 @@ impl Exchange {
 
     /// The answer went out whole.
     pub(crate) fn succeed(&mut self) {
-        if let (Some(mut active), Some(route)) = (self.active.take(), self.route.clone()) {
-            judge(&route, &mut active, None);
+        let upstream = self.route.as_ref().and_then(|route| route.upstream.clone());
+        if let (Some(mut active), Some(upstream)) = (self.active.take(), upstream) {
+            judge(&upstream, &mut active, None);
             self.record(&active, "answered");
         }
     }
@@ -265,8 +316,9 @@ impl Exchange {
     /// Ends an attempt that nothing more is known of.
     fn release(&mut self) {
         if let Some(active) = self.active.take() {
-            if let (true, false, Some(route)) = (active.chosen.is_trial, active.is_judged, &self.route) {
-                route.upstream.apply(active.chosen.lease.index, Event::TrialAbandoned, Instant::now());
+            let upstream = self.route.as_ref().and_then(|route| route.upstream.as_ref());
+            if let (true, false, Some(upstream)) = (active.chosen.is_trial, active.is_judged, upstream) {
+                upstream.apply(active.chosen.lease.index, Event::TrialAbandoned, Instant::now());
             }
             self.record(&active, "unfinished");
         }
@@ -279,7 +331,7 @@ impl Exchange {
         let series = route.map_or(&self.edge.no_route, |route| &route.metrics);
         series.finished(&self.head.method, status, took);
         let Some(arrived) = self.arrived else { return };
-        let backends = route.map(|route| &route.upstream.backends);
+        let backends = route.and_then(|route| Some(&route.upstream.as_ref()?.backends));
         let site = self.edge.site();
         let listener = site.config.listeners.get(self.head.listener);
         self.edge.access_log.write(&Line {
@@ -294,7 +346,7 @@ impl Exchange {
             rule: self.rule,
             listener: listener.map_or("", |listener| &listener.name),
             route: route.map_or(NO_ROUTE, |route| &route.config.name),
-            upstream: route.map(|route| route.config.upstream.as_str()),
+            upstream: route.and_then(|route| route.config.action.upstream()),
             backend: self.answered_by.and_then(|index| Some(backends?.get(index)?.config.id.as_str())),
             took,
             bytes_in: self.bytes_in,
@@ -316,19 +368,19 @@ impl Drop for Exchange {
 }
 
 /// Tells the pool, once, how an attempt went.
-fn judge(route: &Route, active: &mut Active, failure: Option<Failure>) {
+fn judge(upstream: &Upstream, active: &mut Active, failure: Option<Failure>) {
     if std::mem::replace(&mut active.is_judged, true) {
         return;
     }
     let lease = &active.chosen.lease;
     let Some(failure) = failure else {
         if active.chosen.is_trial {
-            route.upstream.apply(lease.index, Event::TrialSucceeded, Instant::now());
+            upstream.apply(lease.index, Event::TrialSucceeded, Instant::now());
         }
         return;
     };
     lease.metrics.failed(failure);
     let event = if active.chosen.is_trial { Event::TrialFailed } else { Event::AttemptFailed };
-    route.upstream.apply(lease.index, event, Instant::now());
+    upstream.apply(lease.index, event, Instant::now());
     lease.suspected.notify_one();
 }

@@ -3,6 +3,8 @@
 //! Forwarding headers of a client that is not a trusted proxy are dropped, not appended to. A trusted proxy's
 //! X-Forwarded-For is walked from the right to the first address that is not trusted: that is the client.
 
+pub(crate) mod rules;
+
 use std::net::IpAddr;
 
 use ipnet::IpNet;

@@ -12,6 +12,7 @@ mod download;
 pub(crate) mod head;
 mod io;
 mod lines;
+mod refuse;
 mod relay;
 mod target;
 mod tunnel;

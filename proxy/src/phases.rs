@@ -18,11 +18,14 @@ use pingora::proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorSource, ErrorType, Result};
 
+use crate::config::template::Facts;
 use crate::edge::Edge;
 use crate::exchange::{Exchange, Head, Situation};
+use crate::headers::rules::Edit;
 use crate::headers::{FORWARDING, Forwarded, forwarded};
 use crate::respond::Refusal;
 use crate::retry::{Decision, Failure};
+use crate::route::{Asked, rewrite};
 use crate::turn;
 
 /// The hooks.
@@ -107,8 +110,21 @@ impl ProxyHttp for Phases {
 
     async fn request_filter(&self, session: &mut Session, ctx: &mut Ctx) -> Result<bool> {
         let exchange = ctx.exchange()?;
-        let (host, path) = (exchange.head().host.clone(), exchange.head().path.clone());
-        match exchange.find_route(&host, &path) {
+        let found = {
+            let request = session.req_header();
+            let host = exchange.head().host.clone();
+            exchange.find_route(&Asked {
+                method: request.method.as_str(),
+                host: &host,
+                path: request.uri.path().as_bytes(),
+                header: &|name| request.headers.get(name).map(http::HeaderValue::as_bytes),
+            })
+        };
+        match found {
+            Ok(route) if route.upstream.is_none() => {
+                answer::send_own(session, &route.config.action, ctx).await;
+                Ok(true)
+            }
             Ok(route) if is_too_large(session, route.config.max_body) => ctx.refuse(Refusal::BodyTooLarge),
             Ok(_) => Ok(false),
             Err(refusal) => ctx.refuse(refusal),
@@ -118,7 +134,8 @@ impl ProxyHttp for Phases {
     async fn upstream_peer(&self, _session: &mut Session, ctx: &mut Ctx) -> Result<Box<HttpPeer>> {
         let exchange = ctx.exchange()?;
         let remaining = exchange.remaining();
-        let timeouts = exchange.route().map(|route| route.upstream.config.timeouts).unwrap_or_default();
+        let upstream = exchange.route().and_then(|route| route.upstream.as_ref());
+        let timeouts = upstream.map(|upstream| upstream.config.timeouts).unwrap_or_default();
         match exchange.next_backend() {
             Ok(chosen) => Ok(Box::new(peer::peer(&chosen.lease, &timeouts, remaining))),
             Err(refusal) => ctx.refuse(refusal),
@@ -127,14 +144,29 @@ impl ProxyHttp for Phases {
 
     async fn upstream_request_filter(
         &self,
-        _session: &mut Session,
+        session: &mut Session,
         request: &mut RequestHeader,
         ctx: &mut Ctx,
     ) -> Result<()> {
         let (Some(told), Some(exchange)) = (&ctx.forwarded, &ctx.exchange) else { return Ok(()) };
         tell(request, told, &exchange.head().id)?;
+        if let Some(route) = exchange.route() {
+            let asked = session.req_header();
+            let target = asked.uri.path_and_query().map_or("", http::uri::PathAndQuery::as_str);
+            if let Some(target) = rewrite::target(&route.config.rewrite, target.as_bytes()) {
+                request.set_raw_path(&target)?;
+            }
+            let edit = Edit::of(&route.config.request_headers, || facts(asked, told, exchange));
+            if let Some(edit) = edit {
+                edit.gone(&request.headers).iter().for_each(|name| drop(request.remove_header(name)));
+                for (name, value) in edit.fields() {
+                    request.append_header(name, value)?;
+                }
+            }
+        }
         // pingora pools a connection whatever its idle time; asked to close, the backend sees to it.
-        if exchange.route().is_some_and(|route| route.upstream.config.timeouts.keepalive.is_zero()) {
+        let upstream = exchange.route().and_then(|route| route.upstream.as_ref());
+        if upstream.is_some_and(|upstream| upstream.config.timeouts.keepalive.is_zero()) {
             request.insert_header("Connection", "close")?;
         }
         Ok(())
@@ -180,7 +212,7 @@ impl ProxyHttp for Phases {
 
     async fn response_filter(
         &self,
-        _session: &mut Session,
+        session: &mut Session,
         head: &mut ResponseHeader,
         ctx: &mut Ctx,
     ) -> Result<()> {
@@ -190,7 +222,8 @@ impl ProxyHttp for Phases {
         let exchange = ctx.exchange()?;
         exchange.answering(head.status.as_u16());
         remove_hop_by_hop(head);
-        head.insert_header("X-Request-ID", &exchange.head().id)
+        head.insert_header("X-Request-ID", &exchange.head().id)?;
+        edit_answer(session, head, ctx)
     }
 
     fn fail_to_connect(
@@ -236,7 +269,7 @@ impl ProxyHttp for Phases {
         if let Some(exchange) = &mut ctx.exchange {
             exchange.refuse(refusal);
         }
-        let can_reuse = answer::send(session, refusal, ctx.exchange.as_ref()).await;
+        let can_reuse = answer::send(session, refusal, ctx).await;
         FailToProxy { error_code: refusal.status(), can_reuse_downstream: can_reuse }
     }
 
@@ -285,6 +318,37 @@ fn head(session: &Session, edge: &Edge) -> (Head, Forwarded) {
         is_idempotent: request.method.is_idempotent(),
     };
     (head, told)
+}
+
+/// What placeholders of the route may ask of this request.
+fn facts<'a>(request: &'a RequestHeader, told: &'a Forwarded, exchange: &'a Exchange) -> Facts<'a> {
+    let target = request.uri.path_and_query().map_or("", http::uri::PathAndQuery::as_str).as_bytes();
+    let path = request.uri.path().as_bytes();
+    Facts {
+        scheme: told.proto,
+        host: exchange.head().host.as_bytes(),
+        path,
+        query: target.get(path.len()..).unwrap_or_default(),
+        rest: b"",
+        method: request.method.as_str().as_bytes(),
+        client: told.client,
+        forwarded_for: &told.chain,
+        request_id: &exchange.head().id,
+        route: exchange.route().map_or("", |route| &route.config.name),
+    }
+}
+
+/// Applies the route's rules to an answer, be it a backend's or ours.
+fn edit_answer(session: &Session, head: &mut ResponseHeader, ctx: &Ctx) -> Result<()> {
+    let (Some(told), Some(exchange)) = (&ctx.forwarded, &ctx.exchange) else { return Ok(()) };
+    let Some(route) = exchange.route() else { return Ok(()) };
+    let edit = Edit::of(&route.config.response_headers, || facts(session.req_header(), told, exchange));
+    let Some(edit) = edit else { return Ok(()) };
+    edit.gone(&head.headers).iter().for_each(|name| drop(head.remove_header(name)));
+    for (name, value) in edit.fields() {
+        head.append_header(name, value)?;
+    }
+    Ok(())
 }
 
 /// All values of a header that may come in several lines.

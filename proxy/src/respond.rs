@@ -3,6 +3,7 @@
 //! | refusal | status | whose fault |
 //! | --- | --- | --- |
 //! | malformed | 400 | the client's |
+//! | acl | 403 | the client's |
 //! | no route | 404 | the client's |
 //! | method not allowed | 405 | the client's |
 //! | head too slow, body too slow | 408 | the client's |
@@ -15,11 +16,20 @@
 //! | version | 505 | the client's |
 //! | unreachable, broken answer | 502 | the backend's |
 //! | no backend | 503, Retry-After | the backends' |
+//! | maintenance | 503, Retry-After | nobody's |
 //! | answer too slow, deadline reached | 504 | the backend's |
 
+mod action;
+
+use std::borrow::Cow;
 use std::fmt::Write as _;
 
+use bytes::Bytes;
+
+use crate::config::policy::{ErrorPage, Page};
 use crate::retry::Failure;
+
+pub(crate) use action::{fixed, redirect};
 
 /// Why the edge answers by itself. The reason is the metric label and the log field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,21 +51,46 @@ pub(crate) enum Refusal {
     NoBackend,
     AnswerTooSlow,
     DeadlineReached,
+    Acl,
+    Maintenance,
 }
 
 /// An answer of the edge's own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
-    pub(crate) content_type: &'static str,
-    pub(crate) body: String,
-    /// Seconds for `Retry-After`.
-    pub(crate) retry_after: Option<u32>,
+    /// Empty: there is no content, and nothing is said of it (204).
+    pub(crate) content_type: Cow<'static, str>,
+    pub(crate) body: Bytes,
+    /// Further fields; their values are one line each.
+    pub(crate) fields: Vec<(&'static str, String)>,
+}
+
+/// What shapes a refusal's answer besides its reason.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Form<'a> {
+    /// The client's `Accept` header; empty: none.
+    pub(crate) accept: &'a str,
+    pub(crate) request_id: &'a str,
+    /// Pages that stand for the usual body.
+    pub(crate) pages: &'a [ErrorPage],
+    /// The page of a route that is closed.
+    pub(crate) maintenance: Option<&'a Page>,
+    /// Fields that the refusal comes with: `Allow`, `Retry-After` and the like.
+    pub(crate) fields: &'a [(&'static str, String)],
+}
+
+#[cfg(test)]
+impl<'a> Form<'a> {
+    /// The usual answer, in the form that `Accept` asks for.
+    pub(crate) fn plain(accept: &'a str, request_id: &'a str) -> Self {
+        Self { accept, request_id, pages: &[], maintenance: None, fields: &[] }
+    }
 }
 
 impl Refusal {
     /// Every refusal, so that each series exists from the start.
-    pub(crate) const ALL: [Self; 17] = [
+    pub(crate) const ALL: [Self; 19] = [
         Self::Malformed,
         Self::NoRoute,
         Self::MethodNotAllowed,
@@ -73,6 +108,8 @@ impl Refusal {
         Self::NoBackend,
         Self::AnswerTooSlow,
         Self::DeadlineReached,
+        Self::Acl,
+        Self::Maintenance,
     ];
 
     /// The value of the `reason` label and log field.
@@ -95,6 +132,8 @@ impl Refusal {
             Self::NoBackend => "no_backend",
             Self::AnswerTooSlow => "answer_too_slow",
             Self::DeadlineReached => "deadline_reached",
+            Self::Acl => "acl",
+            Self::Maintenance => "maintenance",
         }
     }
 
@@ -102,6 +141,7 @@ impl Refusal {
     pub(crate) fn status(self) -> u16 {
         match self {
             Self::Malformed => 400,
+            Self::Acl => 403,
             Self::NoRoute => 404,
             Self::MethodNotAllowed => 405,
             Self::HeadTooSlow | Self::BodyTooSlow => 408,
@@ -113,7 +153,7 @@ impl Refusal {
             Self::ClientLeft => 499,
             Self::Internal => 500,
             Self::Unreachable | Self::BrokenAnswer => 502,
-            Self::NoBackend => 503,
+            Self::NoBackend | Self::Maintenance => 503,
             Self::AnswerTooSlow | Self::DeadlineReached => 504,
         }
     }
@@ -138,6 +178,8 @@ impl Refusal {
             Self::NoBackend => "No backend is available. Please try again shortly.",
             Self::AnswerTooSlow => "The backend did not answer in time.",
             Self::DeadlineReached => "The request took longer than this site allows.",
+            Self::Acl => "This address may not ask for this.",
+            Self::Maintenance => "This site is closed for maintenance. Please come back later.",
         }
     }
 
@@ -152,46 +194,65 @@ impl Refusal {
         }
     }
 
-    /// The answer in the form that the client's `Accept` header (empty: none) asks for.
-    pub(crate) fn answer(self, accept: &str, request_id: &str) -> Answer {
+    /// The answer that a client gets.
+    pub(crate) fn answer(self, form: &Form<'_>) -> Answer {
         let status = self.status();
+        let page = form.maintenance.filter(|_| self == Self::Maintenance);
+        let by_status = || form.pages.iter().find(|page| page.statuses.contains(&status))?.page.as_ref();
+        let (content_type, body) = match page.or_else(by_status) {
+            Some(page) => (page.content_type, page.body.clone()),
+            None => self.usual(form),
+        };
+        let mut fields = vec![("Cache-Control", "no-store".to_owned())];
+        fields.extend_from_slice(form.fields);
+        if self == Self::NoBackend && fields.iter().all(|(name, _)| *name != RETRY_AFTER) {
+            fields.push((RETRY_AFTER, "1".to_owned()));
+        }
+        Answer { status, content_type: content_type.into(), body, fields }
+    }
+
+    /// The body that holds where an operator gave no page.
+    fn usual(self, form: &Form<'_>) -> (&'static str, Bytes) {
+        let (status, detail, request_id) = (self.status(), self.detail(), form.request_id);
         let title = title(status);
-        let detail = self.detail();
-        let (content_type, body) = match form(accept) {
-            Form::Problem => (
+        let (content_type, body) = match kind(form.accept) {
+            Kind::Problem => (
                 "application/problem+json",
                 format!(
                     "{{\"type\":\"about:blank\",\"title\":\"{title}\",\"status\":{status},\"detail\":\"{detail}\",\
                      \"request_id\":\"{request_id}\"}}\n"
                 ),
             ),
-            Form::Html => ("text/html; charset=utf-8", page(status, title, detail, request_id)),
-            Form::Text => (
+            Kind::Html => ("text/html; charset=utf-8", page(status, title, detail, request_id)),
+            Kind::Text => (
                 "text/plain; charset=utf-8",
                 format!("{status} {title}\n{detail}\nrequest id: {request_id}\n"),
             ),
         };
-        let retry_after = (self == Self::NoBackend).then_some(1);
-        Answer { status, content_type, body, retry_after }
+        (content_type, body.into())
     }
 }
 
-enum Form {
+/// The field that says when to come back.
+pub(crate) const RETRY_AFTER: &str = "Retry-After";
+
+/// How a body is written.
+enum Kind {
     Problem,
     Html,
     Text,
 }
 
 /// JSON for those who ask for it, a page for browsers, text for all others.
-fn form(accept: &str) -> Form {
+fn kind(accept: &str) -> Kind {
     let asks_for =
         |what: &str| accept.split(',').any(|part| part.split(';').next().is_some_and(|t| t.trim() == what));
     if asks_for("application/problem+json") || asks_for("application/json") {
-        Form::Problem
+        Kind::Problem
     } else if asks_for("text/html") {
-        Form::Html
+        Kind::Html
     } else {
-        Form::Text
+        Kind::Text
     }
 }
 
@@ -207,7 +268,7 @@ fn page(status: u16, title: &str, detail: &str, request_id: &str) -> String {
     page
 }
 
-/// The reason phrase of the statuses used here (RFC 9110 §15).
+/// The reason phrase of a status (RFC 9110 §15).
 pub(crate) fn title(status: u16) -> &'static str {
     match status {
         400 => "Bad Request",
@@ -223,7 +284,10 @@ pub(crate) fn title(status: u16) -> &'static str {
         503 => "Service Unavailable",
         504 => "Gateway Timeout",
         505 => "HTTP Version Not Supported",
-        _ => "Internal Server Error",
+        other => http::StatusCode::from_u16(other)
+            .ok()
+            .and_then(|status| status.canonical_reason())
+            .unwrap_or("Internal Server Error"),
     }
 }
 
@@ -258,6 +322,10 @@ mod tests {
         }
     }
 
+    fn plain(refusal: Refusal, accept: &str) -> Answer {
+        refusal.answer(&Form::plain(accept, "abc"))
+    }
+
     #[test]
     fn the_body_follows_accept() {
         for (accept, expected) in [
@@ -267,20 +335,49 @@ mod tests {
             ("application/json", "application/problem+json"),
             ("text/html;q=0.5, application/problem+json", "application/problem+json"),
         ] {
-            assert_eq!(Refusal::NoRoute.answer(accept, "id").content_type, expected, "{accept}");
+            assert_eq!(plain(Refusal::NoRoute, accept).content_type, expected, "{accept}");
         }
     }
 
     #[test]
     fn only_a_refusal_that_passes_says_when_to_come_back() {
-        assert_eq!(Refusal::NoBackend.answer("", "id").retry_after, Some(1));
-        assert_eq!(Refusal::Unreachable.answer("", "id").retry_after, None);
+        let when = |refusal: Refusal, form: &Form<'_>| {
+            let fields = refusal.answer(form).fields;
+            fields.into_iter().find(|(name, _)| *name == RETRY_AFTER).map(|(_, value)| value)
+        };
+        assert_eq!(when(Refusal::NoBackend, &Form::plain("", "abc")).as_deref(), Some("1"));
+        assert_eq!(when(Refusal::Unreachable, &Form::plain("", "abc")), None);
+        let fields = [(RETRY_AFTER, "9".to_owned())];
+        let form = Form { fields: &fields, ..Form::plain("", "abc") };
+        assert_eq!(when(Refusal::NoBackend, &form).as_deref(), Some("9"));
     }
 
     #[test]
     fn a_problem_is_json() {
-        let answer = Refusal::DeadlineReached.answer("application/json", "abc");
-        let body: serde_json::Value = serde_json::from_str(&answer.body).unwrap();
+        let answer = plain(Refusal::DeadlineReached, "application/json");
+        let body: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
         assert_eq!((body["status"].as_u64(), body["request_id"].as_str()), (Some(504), Some("abc")));
+    }
+
+    #[test]
+    fn an_operators_page_stands_for_the_usual_body() {
+        let page = |text: &'static str| Page { content_type: "text/html", body: Bytes::from(text) };
+        let pages = [
+            ErrorPage { statuses: vec![502, 503], page: Some(page("down")) },
+            ErrorPage { statuses: vec![503, 400], page: None },
+        ];
+        let closed = page("closed");
+        let form = Form { pages: &pages, maintenance: Some(&closed), ..Form::plain("", "abc") };
+        for (refusal, expected) in
+            [(Refusal::Unreachable, "down"), (Refusal::NoBackend, "down"), (Refusal::Maintenance, "closed")]
+        {
+            assert_eq!(refusal.answer(&form).body, expected, "{refusal:?}");
+        }
+        assert!(refusal_text(Refusal::NoRoute, &form).starts_with("404 Not Found"));
+        assert!(refusal_text(Refusal::Malformed, &form).starts_with("400 Bad Request"));
+    }
+
+    fn refusal_text(refusal: Refusal, form: &Form<'_>) -> String {
+        String::from_utf8(refusal.answer(form).body.to_vec()).unwrap()
     }
 }

@@ -31,7 +31,8 @@ pub(crate) struct Site {
 #[derive(Debug)]
 pub(crate) struct Route {
     pub(crate) config: config::Route,
-    pub(crate) upstream: Arc<Upstream>,
+    /// The pool that answers, where one does.
+    pub(crate) upstream: Option<Arc<Upstream>>,
     pub(crate) budget: Arc<Budget>,
     pub(crate) metrics: Arc<RouteMetrics>,
 }
@@ -51,11 +52,12 @@ impl Site {
             .routes
             .iter()
             .map(|route| {
-                let upstream = upstreams.iter().find(|upstream| upstream.config.name == route.upstream);
+                let named = route.action.upstream();
+                let upstream = upstreams.iter().find(|upstream| Some(upstream.config.name.as_str()) == named);
                 let before = previous.and_then(|previous| previous.route(&route.name));
                 let budget = before.filter(|before| before.config.retry.budget == route.retry.budget);
                 Arc::new(Route {
-                    upstream: Arc::clone(upstream.expect("parse checked that each route's upstream exists")),
+                    upstream: upstream.map(Arc::clone),
                     budget: budget.map_or_else(
                         || Arc::new(Budget::new(route.retry.budget)),
                         |before| Arc::clone(&before.budget),

@@ -1,4 +1,6 @@
-//! Which route a request takes, by host and path.
+//! Which route a request takes, by host and path, and what the route does with it.
+
+mod actions;
 
 use std::net::SocketAddr;
 use std::time::Duration;

@@ -1,7 +1,9 @@
 //! Turns what a file says into a configuration that cannot be invalid, noting every problem on the way.
 
+mod headers;
 mod listener;
 mod route;
+mod routing;
 mod upstream;
 mod value;
 
@@ -44,10 +46,15 @@ pub(super) fn parse(file: raw::File, problems: &mut Problems) -> Config {
         log_level: log.level.unwrap_or_default(),
         log_format: log.format.unwrap_or_default(),
         access_log: access_log(file.access_log.and_then(|log| log.output).unwrap_or_default(), problems),
-        trusted_proxies: networks(file.trust.and_then(|trust| trust.proxies), problems),
+        trusted_proxies: networks("trust.proxies", file.trust.and_then(|trust| trust.proxies), problems),
         client: listener::client(&file.client.unwrap_or_default(), problems),
         listeners: listener::listeners(file.listeners.unwrap_or_default(), problems),
         routes: route::routes(file.routes.unwrap_or_default(), &defaults, &names, problems),
+        error_pages: routing::error_pages(
+            "defaults.route.error_pages",
+            defaults.route.unwrap_or_default().error_pages,
+            problems,
+        ),
         upstreams,
     }
 }

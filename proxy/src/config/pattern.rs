@@ -48,6 +48,12 @@ impl PathPattern {
         if !path.starts_with('/') || path.contains(['*', '?', '#', ' ']) {
             return Err(format!("must start with / and may end with *, got {text:?}"));
         }
+        let is_dots = path.split('/').any(|segment| matches!(segment, "." | ".."));
+        if path.contains(['%', '\\']) || path.contains("//") || is_dots {
+            return Err(format!(
+                "must be written decoded, without // and dots: so are paths compared, got {text:?}"
+            ));
+        }
         Ok(if is_prefix { Self::Prefix(path.to_owned()) } else { Self::Exact(path.to_owned()) })
     }
 }
@@ -90,7 +96,7 @@ mod tests {
         for text in ["", "*x", "*.", "a b", "https://a", "example.com:80", "a/b"] {
             assert!(HostPattern::parse(text).is_err(), "{text:?}");
         }
-        for text in ["", "a", "*", "/a*b", "/a?b", "/a b"] {
+        for text in ["", "a", "*", "/a*b", "/a?b", "/a b", "/%61", "/a//b", "/a/../b", "/./*"] {
             assert!(PathPattern::parse(text).is_err(), "{text:?}");
         }
     }

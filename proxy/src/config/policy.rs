@@ -1,6 +1,13 @@
 //! What each room is told: plain values that cannot be invalid, below every room in the order of layers.
 
+mod routing;
+
 use std::time::Duration;
+
+pub use routing::{
+    Action, Conditions, ErrorPage, HeaderCondition, HeaderRules, Maintenance, Page, Redirect, Respond,
+    Rewrite, ValuePattern,
+};
 
 /// What a failed attempt may be tried again for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -10,7 +10,9 @@ use std::time::Duration;
 use cirque_shared::telemetry::{Format, Level};
 
 pub use listener::{Client, Listener};
-pub use route::{Retry, Route, RoutePolicy};
+pub use route::{
+    ErrorPage, HeaderCondition, HeaderRules, Maintenance, Redirect, Respond, Retry, Route, RoutePolicy,
+};
 pub use upstream::{Backend, BackendPolicy, Probe, Upstream, UpstreamPolicy};
 
 cirque_shared::raw! {

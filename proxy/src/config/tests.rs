@@ -220,3 +220,140 @@ fn every_spelling_is_in_the_reference() {
         assert!(spelled.contains(word), "{word}");
     }
 }
+
+/// The small file with further keys on its route.
+fn with_route_keys(keys: &str) -> String {
+    SMALL.replace("upstream = 'app'\n", &format!("upstream = 'app'\n{keys}\n"))
+}
+
+/// The small file with a second route.
+fn with_route(keys: &str) -> String {
+    format!("{SMALL}[[routes]]\nname = 'other'\n{keys}\n")
+}
+
+#[test]
+fn a_route_does_one_thing() {
+    let both = with_route("paths = ['/x']\nupstream = 'app'\nredirect = { to = '/' }");
+    refused(&both, &["routes[1]: must have one of upstream, redirect and respond, not several"]);
+    refused(&with_route("paths = ['/x']"), &["routes[1].upstream: is required"]);
+    refused(
+        &with_route("paths = ['/x']\nrespond = { status = 99 }\nstrip_prefix = '/a'"),
+        &[
+            "routes[1].respond.status: must be from 200 to 599, got 99",
+            "routes[1].strip_prefix: has no effect: this route has no upstream",
+        ],
+    );
+}
+
+#[test]
+fn two_routes_share_a_place_only_when_they_ask_for_different_things() {
+    let text = with_route("upstream = 'app'\nmethods = ['POST']");
+    assert_eq!(Config::from_text("test.toml", &text).unwrap().routes.len(), 2);
+    let text = format!("{text}[[routes]]\nname = 'third'\nupstream = 'app'\nmethods = ['POST']\n");
+    refused(&text, &["routes[2]: */* already belongs to route `other`"]);
+    refused(
+        &with_route("paths = ['/x']\nupstream = 'app'\nmethods = ['post']\nheaders = [{ name = 'a b' }, {}]"),
+        &[
+            "routes[1].methods[0]: must be a method in capitals, like \"GET\", got \"post\"",
+            "routes[1].headers[0].name: must be the name of a header, got \"a b\"",
+            "routes[1].headers[1].name: is required",
+        ],
+    );
+}
+
+#[test]
+fn a_redirect_leads_where_the_operator_says_and_nowhere_else() {
+    for to in [
+        "/new",
+        "{path}",
+        "{uri}",
+        "/{rest}",
+        "https://www.example.com",
+        "https://www.example.com{uri}",
+        "https://{host}{path}",
+        "{scheme}://{host}:8443{uri}",
+        "https://{host}/x{query}",
+        "http://[::1]/{rest}",
+    ] {
+        let text = with_route(&format!("paths = ['/x/*']\nredirect = {{ to = '{to}' }}"));
+        assert!(Config::from_text("test.toml", &text).is_ok(), "{to}");
+    }
+    for to in [
+        "",
+        "//example.com",
+        "{rest}",
+        "{host}",
+        "x",
+        "https://{rest}",
+        "https://www.example.com{rest}",
+        "https://{host}{rest}",
+        "https://{path}",
+        "ftp://example.com/",
+        "https://user@example.com/",
+        "https://{client}/",
+        "javascript:{path}",
+        "/{nothing}",
+    ] {
+        let text = with_route(&format!("paths = ['/x/*']\nredirect = {{ to = '{to}' }}"));
+        let invalid = Config::from_text("test.toml", &text).err();
+        assert!(to.is_empty() || invalid.is_some(), "{to}");
+    }
+    refused(
+        &with_route("paths = ['/x']\nredirect = { to = '/', status = 303 }"),
+        &["routes[1].redirect.status: must be 301, 302, 307 or 308, got 303"],
+    );
+}
+
+#[test]
+fn header_rules_keep_away_from_framing_and_connections() {
+    refused(
+        &with_route_keys(
+            "request_headers = { set = ['Content-Length: 1', 'no colon', 'X: {x}', 'Host:'], remove = ['host', 'TE'] }\n\
+             response_headers = { add = ['Transfer-Encoding: chunked'], remove = ['Connection'] }",
+        ),
+        &[
+            "routes[0].request_headers.set[0]: Content-Length belongs to one connection or frames a message: the edge \
+             writes it itself",
+            "routes[0].request_headers.set[1]: must be \"Name: value\", got \"no colon\"",
+            "routes[0].request_headers.set[2]: has no placeholder {x}; there are: scheme, host, host_port, path, query, \
+             uri, rest, method, client, forwarded_for, request_id, route",
+            "routes[0].request_headers.set[3]: cannot empty Host: HTTP/1.1 backends need one",
+            "routes[0].request_headers.remove[0]: cannot remove Host: HTTP/1.1 backends need one",
+            "routes[0].request_headers.remove[1]: TE belongs to one connection or frames a message: the edge writes it \
+             itself",
+            "routes[0].response_headers.add[0]: Transfer-Encoding belongs to one connection or frames a message: the \
+             edge writes it itself",
+            "routes[0].response_headers.remove[0]: Connection belongs to one connection or frames a message: the edge \
+             writes it itself",
+        ],
+    );
+}
+
+#[test]
+fn pages_are_read_when_the_file_is() {
+    refused(
+        &with_route_keys(
+            "error_pages = [{ statuses = [200], file = '/nowhere/at/all.html' }, {}]\n\
+             maintenance = { allow = ['here'], page = '/nowhere/closed.html' }",
+        ),
+        &[
+            "routes[0].error_pages[0].statuses: must be from 400 to 599, got 200",
+            "routes[0].error_pages[0].file: /nowhere/at/all.html cannot be read: No such file or directory (os error 2)",
+            "routes[0].error_pages[1].statuses: is required",
+            "routes[0].error_pages[1].file: is required",
+            "routes[0].maintenance.allow[0]: must be an address or a network like \"10.0.0.0/8\", got \"here\"",
+            "routes[0].maintenance.page: /nowhere/closed.html cannot be read: No such file or directory (os error 2)",
+        ],
+    );
+}
+
+#[test]
+fn a_prefix_is_whole_segments() {
+    refused(
+        &with_route_keys("strip_prefix = '/api/'\nadd_prefix = 'v2'"),
+        &[
+            "routes[0].strip_prefix: must start with / and not end with one, like \"/api\", got \"/api/\"",
+            "routes[0].add_prefix: must start with / and not end with one, like \"/api\", got \"v2\"",
+        ],
+    );
+}

@@ -12,11 +12,13 @@ use super::connection::Connection;
 use super::head::EndFinder;
 use super::io::{Outgoing, PIECE, poll_append};
 use super::lines::{Name, lines, name};
-use super::relay::Work;
+use super::relay::{Work, facts};
 use super::upload::Refused;
-use super::write;
+use super::write::{self, Onward};
 use crate::config::policy::Timeouts;
+use crate::config::template::Facts;
 use crate::exchange::Exchange;
+use crate::headers::rules::Edit;
 use crate::respond::Refusal;
 use crate::retry::{Decision, Failure};
 use crate::upstream::backend::Backend;
@@ -72,7 +74,15 @@ impl Connection<'_> {
         let out = &mut peer.out.bytes;
         let id = &exchange.head().id;
         out.reserve(work.request.len + HEAD_ROOM);
-        write::request(work.request, &self.input, &work.told, id, &backend.name, out);
+        let host = &backend.name;
+        let edit = exchange.route().and_then(|route| {
+            Edit::of(&route.config.request_headers, || {
+                let facts = facts(&self.input, work.request, &work.told, exchange);
+                if facts.host.is_empty() { Facts { host: host.as_bytes(), ..facts } } else { facts }
+            })
+        });
+        let onward = Onward { told: &work.told, id, host, target: work.target.as_deref(), edit };
+        write::request(work.request, &self.input, &onward, out);
         work.upload.replay(out);
         // What came with the head leaves with the head.
         work.at += work.upload.take(&self.input[work.at..], out).map_err(of_refused)?;

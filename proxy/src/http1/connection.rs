@@ -16,9 +16,10 @@ use tokio::time::Instant;
 use super::head::{self, EndFinder, Request, Rule};
 use super::io::{Clock, Outgoing, poll_append, poll_piece};
 use super::lines::{Name, lines, name};
-use super::write::{self, Then, Told};
+use super::refuse::refusal_of;
+use super::write::{Then, Told};
 use crate::edge::Edge;
-use crate::exchange::{Exchange, Head};
+use crate::exchange::Head;
 use crate::headers::forwarded;
 use crate::respond::Refusal;
 
@@ -37,8 +38,8 @@ pub(crate) struct Connection<'a> {
     pub(super) clock: Clock,
     /// Whether the client has closed its half.
     pub(super) is_half_closed: bool,
-    peer: IpAddr,
-    listener: usize,
+    pub(super) peer: IpAddr,
+    pub(super) listener: usize,
     /// Held from the first byte of a request to the end of its answer.
     in_flight: Option<Guard>,
     /// What backends are told about a peer that is not a trusted proxy.
@@ -246,67 +247,9 @@ impl<'a> Connection<'a> {
         }
     }
 
-    /// Sends an answer of our own to a request that was understood.
-    pub(super) async fn refuse(
-        &mut self,
-        request: &Request,
-        exchange: &mut Exchange,
-        refusal: Refusal,
-    ) -> Turn {
-        exchange.refuse(refusal);
-        if refusal == Refusal::ClientLeft {
-            return Turn::Close;
-        }
-        // A body that was not read leaves the connection in an unknown place.
-        let is_read = request.body == head::BodyLength::None;
-        let then = self.then(request, is_read);
-        let fields = lines(&self.input[request.fields..request.len]);
-        let accept = fields.filter(|line| line.name.eq_ignore_ascii_case(b"accept")).map(|line| line.value);
-        let accept = String::from_utf8_lossy(accept.last().unwrap_or_default()).into_owned();
-        let answer = refusal.answer(&accept, &exchange.head().id);
-        let is_to_head = self.input[request.method.clone()] == *b"HEAD";
-        write::own(&answer, &exchange.head().id, is_to_head, then, &mut self.out.bytes);
-        exchange.bytes_out = if is_to_head { 0 } else { answer.body.len() as u64 };
-        match (self.flush().await, then) {
-            (Err(()), _) => Turn::Close,
-            (Ok(()), Then::Close) => self.end_of(is_read, request.len),
-            (Ok(()), _) => Turn::Next { used: request.len },
-        }
-    }
-
     /// How a connection ends after its last answer: at once where the client has nothing more under way.
     pub(super) fn end_of(&self, is_read: bool, used: usize) -> Turn {
         if is_read && used == self.input.len() { Turn::Close } else { Turn::Linger }
-    }
-
-    /// Answers and records a head that was not understood.
-    async fn refuse_head(&mut self, refusal: Refusal, rule: Option<Rule>) {
-        let line_end = memchr::memchr(b'\r', &self.input).unwrap_or(self.input.len());
-        let mut words = self.input[..line_end].split(|byte| *byte == b' ');
-        let mut word = |most: usize| {
-            let word = words.next().unwrap_or_default();
-            String::from_utf8_lossy(&word[..word.len().min(most)]).into_owned()
-        };
-        let head = Head {
-            id: request_id::generate(),
-            client: self.peer,
-            listener: self.listener,
-            method: word(32),
-            host: String::new(),
-            path: word(1024).split('?').next().unwrap_or_default().to_owned(),
-            is_idempotent: false,
-        };
-        let mut exchange = Exchange::begin(self.edge, head);
-        exchange.broke(rule.map(Rule::reason));
-        exchange.refuse(refusal);
-        if refusal == Refusal::ClientLeft {
-            return;
-        }
-        let answer = refusal.answer("", &exchange.head().id);
-        write::own(&answer, &exchange.head().id, false, Then::Close, &mut self.out.bytes);
-        exchange.bytes_out = answer.body.len() as u64;
-        // The client may be gone: then there is nobody to tell.
-        let _ = self.flush().await;
     }
 
     /// Sends what is on its way out, within the time for one write.
@@ -346,26 +289,5 @@ impl<'a> Connection<'a> {
             }
         })
         .await;
-    }
-}
-
-/// The refusal that a broken rule leads to.
-fn refusal_of(rule: Rule) -> Refusal {
-    match rule {
-        Rule::TooLarge | Rule::TooManyFields => Refusal::HeadTooLarge,
-        Rule::TargetTooLong => Refusal::TargetTooLong,
-        Rule::Version => Refusal::Version,
-        Rule::Expectation => Refusal::Expectation,
-        Rule::Method => Refusal::MethodNotAllowed,
-        Rule::BareLineEnd
-        | Rule::RequestLine
-        | Rule::Target
-        | Rule::Field
-        | Rule::Host
-        | Rule::HostConflict
-        | Rule::ContentLength
-        | Rule::LengthAndCoding
-        | Rule::TransferEncoding
-        | Rule::Connection => Refusal::Malformed,
     }
 }

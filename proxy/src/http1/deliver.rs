@@ -10,10 +10,11 @@ use super::attempt::{Ended, Peer};
 use super::connection::{Connection, Turn};
 use super::download::{Download, Shown};
 use super::io::{PIECE, poll_piece};
-use super::relay::Work;
+use super::relay::{Work, facts};
 use super::tunnel;
 use super::write::{self, Then};
 use crate::exchange::Exchange;
+use crate::headers::rules::Edit;
 use crate::respond::Refusal;
 use crate::retry::Failure;
 use crate::upstream::backend::Backend;
@@ -49,7 +50,13 @@ impl Connection<'_> {
         };
         // Head and body leave together.
         self.out.bytes.reserve(peer.input.len() + ANSWER_ROOM);
-        write::answer(&answer, &peer.input, download.shown, then, &exchange.head().id, &mut self.out.bytes);
+        let edit = exchange.route().and_then(|route| {
+            Edit::of(&route.config.response_headers, || {
+                facts(&self.input, work.request, &work.told, &exchange)
+            })
+        });
+        let how = (download.shown, then);
+        write::answer(&answer, &peer.input, how, &exchange.head().id, edit.as_ref(), &mut self.out.bytes);
         self.out.bytes.append(&mut begun);
         if is_tunnel {
             self.out.bytes.extend_from_slice(&peer.input[answer.len..]);

@@ -1,22 +1,28 @@
 //! One exchange over a client's connection: attempts at backends until one answers, then its answer.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::attempt::Ended;
 use super::connection::{Connection, Turn};
 use super::head::Request;
+use super::lines::lines;
 use super::upload::Upload;
 use super::write::Told;
-use crate::config::policy::Timeouts;
+use crate::config::policy::{Action, Timeouts};
+use crate::config::template::Facts;
 use crate::exchange::{Exchange, Situation};
-use crate::respond::Refusal;
+use crate::respond::{self, Refusal};
 use crate::retry::Decision;
+use crate::route::{Asked, rewrite};
 
 /// What an exchange needs again and again.
 pub(super) struct Work<'r> {
     pub(super) request: &'r Request,
     pub(super) told: Arc<Told>,
+    /// The target that backends are asked for, where the route changes it.
+    pub(super) target: Option<Vec<u8>>,
     pub(super) upload: Upload,
     pub(super) timeouts: Timeouts,
     /// The time that the whole request may take.
@@ -31,20 +37,23 @@ impl Connection<'_> {
     pub(super) async fn exchange(&mut self, request: &Request) -> Turn {
         let told = self.told(request);
         let mut exchange = Exchange::begin(self.edge, self.facts(request, &told));
-        let host = std::str::from_utf8(&self.input[request.host.clone()]).unwrap_or_default();
-        let path = std::str::from_utf8(&self.input[request.path.clone()]).unwrap_or_default();
-        let route = match exchange.find_route(host, path) {
+        let found = exchange.find_route(&self.asked(request, &|name| self.value_of(request, name)));
+        let route = match found {
             Ok(route) => route,
             Err(refusal) => return self.refuse(request, &mut exchange, refusal).await,
+        };
+        let Some(upstream) = &route.upstream else {
+            return self.answer_itself(request, &mut exchange, &told, &route.config.action).await;
         };
         let (max, kept) = (route.config.max_body, route.config.retry.buffer);
         let Ok(upload) = Upload::new(request.body, max, kept) else {
             return self.refuse(request, &mut exchange, Refusal::BodyTooLarge).await;
         };
         let is_to_head = self.input[request.method.clone()] == *b"HEAD";
-        let timeouts = route.upstream.config.timeouts;
+        let timeouts = upstream.config.timeouts;
+        let target = rewrite::target(&route.config.rewrite, &self.input[request.target.clone()]);
         let total = route.config.timeout;
-        let mut work = Work { request, told, total, upload, timeouts, at: request.len, is_to_head };
+        let mut work = Work { request, told, target, total, upload, timeouts, at: request.len, is_to_head };
         loop {
             let backend = match exchange.next_backend() {
                 Ok(chosen) => Arc::clone(chosen.lease.backend()),
@@ -71,6 +80,44 @@ impl Connection<'_> {
         }
     }
 
+    /// What the route of a request depends on.
+    fn asked<'s>(&'s self, request: &Request, header: &'s dyn Fn(&str) -> Option<&'s [u8]>) -> Asked<'s> {
+        let text = |range: &Range<usize>| std::str::from_utf8(&self.input[range.clone()]).unwrap_or_default();
+        Asked {
+            method: text(&request.method),
+            host: text(&request.host),
+            path: &self.input[request.path.clone()],
+            header,
+        }
+    }
+
+    /// The value of the first field of this name.
+    pub(super) fn value_of(&self, request: &Request, name: &str) -> Option<&[u8]> {
+        let mut fields = lines(&self.input[request.fields..request.len]);
+        fields.find(|line| line.name.eq_ignore_ascii_case(name.as_bytes())).map(|line| line.value)
+    }
+
+    /// Gives the answer that the route itself names.
+    async fn answer_itself(
+        &mut self,
+        request: &Request,
+        exchange: &mut Exchange,
+        told: &Told,
+        action: &Action,
+    ) -> Turn {
+        let answer = match action {
+            Action::Upstream(_) => return self.refuse(request, exchange, Refusal::NoBackend).await,
+            Action::Respond(answer) => respond::fixed(answer),
+            Action::Redirect(redirect) => {
+                let rest = exchange.rest_of(&self.input[request.path.clone()]);
+                let facts = facts(&self.input, request, told, exchange);
+                respond::redirect(redirect, &Facts { rest: &rest, ..facts })
+            }
+        };
+        exchange.answering(answer.status);
+        self.reply(request, exchange, &answer).await
+    }
+
     /// Refuses a request whose body may be under way.
     pub(super) async fn refuse_in_body(
         &mut self,
@@ -94,5 +141,26 @@ impl Work<'_> {
     /// What the retry decision needs to know of the body and the answer.
     pub(super) fn situation(&self, answer_started: bool) -> Situation {
         Situation { is_replayable: self.upload.is_replayable(), answer_started }
+    }
+}
+
+/// What placeholders of the route may ask of this request.
+pub(super) fn facts<'b>(
+    input: &'b [u8],
+    request: &Request,
+    told: &'b Told,
+    exchange: &'b Exchange,
+) -> Facts<'b> {
+    Facts {
+        scheme: told.proto,
+        host: &input[request.host.clone()],
+        path: &input[request.path.clone()],
+        query: &input[request.path.end..request.target.end],
+        rest: b"",
+        method: &input[request.method.clone()],
+        client: told.client,
+        forwarded_for: told.chain(),
+        request_id: &exchange.head().id,
+        route: exchange.route().map_or("", |route| &route.config.name),
     }
 }

@@ -2,12 +2,14 @@
 
 use std::io::Write as _;
 use std::net::IpAddr;
+use std::ops::Range;
 
 use super::answer::{self, Answer};
 use super::download::Shown;
 use super::head::{BodyLength, Request};
 use super::lines::{Line, Name, lines, name};
 use crate::headers::Forwarded;
+use crate::headers::rules::Edit;
 use crate::respond::{self, title};
 
 /// What a backend is told about the client, as field lines; for most clients the same for a whole connection.
@@ -15,29 +17,58 @@ use crate::respond::{self, title};
 pub(crate) struct Told {
     pub(crate) is_trusted: bool,
     pub(crate) client: IpAddr,
+    pub(crate) proto: &'static str,
     lines: Box<str>,
+    /// Where the addresses of X-Forwarded-For stand in the lines.
+    chain: Range<usize>,
 }
 
 impl Told {
     pub(crate) fn new(told: &Forwarded) -> Self {
         let Forwarded { client, chain, proto, is_trusted } = told;
-        let lines =
-            format!("X-Real-IP: {client}\r\nX-Forwarded-For: {chain}\r\nX-Forwarded-Proto: {proto}\r\n");
-        Self { is_trusted: *is_trusted, client: *client, lines: lines.into_boxed_str() }
+        let before = format!("X-Real-IP: {client}\r\nX-Forwarded-For: ");
+        let lines = format!("{before}{chain}\r\nX-Forwarded-Proto: {proto}\r\n");
+        Self {
+            is_trusted: *is_trusted,
+            client: *client,
+            proto,
+            lines: lines.into_boxed_str(),
+            chain: before.len()..before.len() + chain.len(),
+        }
     }
+
+    /// What X-Forwarded-For says.
+    pub(crate) fn chain(&self) -> &str {
+        &self.lines[self.chain.clone()]
+    }
+}
+
+/// What changes in a request's head on its way to a backend, beyond what always does.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Onward<'a> {
+    pub(crate) told: &'a Told,
+    pub(crate) id: &'a str,
+    /// What a client that names no host asks for: the backend's own name.
+    pub(crate) host: &'a str,
+    /// The target, where the route changes it.
+    pub(crate) target: Option<&'a [u8]>,
+    /// The route's header rules, where it has any.
+    pub(crate) edit: Option<Edit<'a>>,
 }
 
 /// Appends the head of `request` (read from `bytes`) as a backend gets it.
 ///
 /// Fields keep their order, case and bytes, but for those that concern one connection only, those that speak
 /// for the client, and the framing, which is written anew.
-pub(crate) fn request(request: &Request, bytes: &[u8], told: &Told, id: &str, host: &str, out: &mut Vec<u8>) {
+pub(crate) fn request(request: &Request, bytes: &[u8], onward: &Onward<'_>, out: &mut Vec<u8>) {
+    let Onward { told, id, host, target, edit } = onward;
+    let stays = |name: &[u8]| edit.is_none_or(|edit| edit.keeps(name));
     out.extend_from_slice(&bytes[request.method.clone()]);
     out.push(b' ');
-    out.extend_from_slice(&bytes[request.target.clone()]);
+    out.extend_from_slice(target.unwrap_or(&bytes[request.target.clone()]));
     out.extend_from_slice(b" HTTP/1.1\r\n");
     let fields = &bytes[request.fields..request.len];
-    if request.is_absolute || request.host.is_empty() {
+    if (request.is_absolute || request.host.is_empty()) && stays(b"Host") {
         // HTTP/1.1 backends must get one; a 1.0 client without is given the backend's own name, as nginx does.
         let named = if request.host.is_empty() { host.as_bytes() } else { &bytes[request.host.clone()] };
         field(out, b"Host", named);
@@ -59,7 +90,7 @@ pub(crate) fn request(request: &Request, bytes: &[u8], told: &Told, id: &str, ho
             | Name::Upgrade
             | Name::Ambiguous => false,
         };
-        if keep {
+        if keep && stays(line.name) {
             out.extend_from_slice(line.whole);
         }
     }
@@ -76,8 +107,21 @@ pub(crate) fn request(request: &Request, bytes: &[u8], told: &Told, id: &str, ho
         field(out, b"Connection", b"upgrade");
         field(out, b"Upgrade", &bytes[upgrade.clone()]);
     }
-    out.extend_from_slice(told.lines.as_bytes());
-    field(out, b"X-Request-ID", id.as_bytes());
+    match edit {
+        None => {
+            out.extend_from_slice(told.lines.as_bytes());
+            field(out, b"X-Request-ID", id.as_bytes());
+        }
+        Some(edit) => {
+            for line in lines(told.lines.as_bytes()).filter(|line| edit.keeps(line.name)) {
+                out.extend_from_slice(line.whole);
+            }
+            if edit.keeps(b"X-Request-ID") {
+                field(out, b"X-Request-ID", id.as_bytes());
+            }
+            edit.append(out);
+        }
+    }
     out.extend_from_slice(b"\r\n");
 }
 
@@ -93,7 +137,15 @@ pub(crate) enum Then {
 }
 
 /// Appends the head of a backend's answer (read from `bytes`) as the client gets it.
-pub(crate) fn answer(answer: &Answer, bytes: &[u8], shown: Shown, then: Then, id: &str, out: &mut Vec<u8>) {
+pub(crate) fn answer(
+    answer: &Answer,
+    bytes: &[u8],
+    (shown, then): (Shown, Then),
+    id: &str,
+    edit: Option<&Edit<'_>>,
+    out: &mut Vec<u8>,
+) {
+    let stays = |name: &[u8]| edit.is_none_or(|edit| edit.keeps(name));
     status_line(answer, bytes, out);
     let fields = &bytes[answer.fields..answer.len];
     for line in lines(fields) {
@@ -103,11 +155,16 @@ pub(crate) fn answer(answer: &Answer, bytes: &[u8], shown: Shown, then: Then, id
             Name::Upgrade => then == Then::Tunnel || answer.status == 426,
             _ => !answer.has_nominated || !is_nominated(fields, line.name),
         };
-        if keep {
+        if keep && stays(line.name) {
             out.extend_from_slice(line.whole);
         }
     }
-    field(out, b"X-Request-ID", id.as_bytes());
+    if stays(b"X-Request-ID") {
+        field(out, b"X-Request-ID", id.as_bytes());
+    }
+    if let Some(edit) = edit {
+        edit.append(out);
+    }
     match (shown, answer.body, answer.announced) {
         (Shown::Chunked, ..) => out.extend_from_slice(b"Transfer-Encoding: chunked\r\n"),
         (Shown::UntilClose, ..) => {}
@@ -139,21 +196,31 @@ pub(crate) fn interim(answer: &Answer, bytes: &[u8], out: &mut Vec<u8>) {
 }
 
 /// Appends an answer of our own; `then` is `KeepAlive…` or `Close`.
-pub(crate) fn own(answer: &respond::Answer, id: &str, is_to_head: bool, then: Then, out: &mut Vec<u8>) {
-    let _ = write!(
-        out,
-        "HTTP/1.1 {status} {title}\r\nContent-Type: {content_type}\r\nContent-Length: {length}\r\n\
-         Cache-Control: no-store\r\nX-Request-ID: {id}\r\n",
-        status = answer.status,
-        title = title(answer.status),
-        content_type = answer.content_type,
-        length = answer.body.len(),
-    );
-    if answer.status == 405 {
-        field(out, b"Allow", b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
+pub(crate) fn own(
+    answer: &respond::Answer,
+    id: &str,
+    is_to_head: bool,
+    then: Then,
+    edit: Option<&Edit<'_>>,
+    out: &mut Vec<u8>,
+) {
+    let stays = |name: &str| edit.is_none_or(|edit| edit.keeps(name.as_bytes()));
+    // Writing to memory cannot fail.
+    let _ = write!(out, "HTTP/1.1 {} {}\r\n", answer.status, title(answer.status));
+    if !answer.content_type.is_empty() {
+        if stays("Content-Type") {
+            field(out, b"Content-Type", answer.content_type.as_bytes());
+        }
+        number(out, "Content-Length", answer.body.len() as u64);
     }
-    if let Some(seconds) = answer.retry_after {
-        number(out, "Retry-After", u64::from(seconds));
+    for (name, value) in answer.fields.iter().filter(|(name, _)| stays(name)) {
+        field(out, name.as_bytes(), value.as_bytes());
+    }
+    if stays("X-Request-ID") {
+        field(out, b"X-Request-ID", id.as_bytes());
+    }
+    if let Some(edit) = edit {
+        edit.append(out);
     }
     match then {
         Then::KeepAlive | Then::Tunnel => {}
@@ -162,7 +229,7 @@ pub(crate) fn own(answer: &respond::Answer, id: &str, is_to_head: bool, then: Th
     }
     out.extend_from_slice(b"\r\n");
     if !is_to_head {
-        out.extend_from_slice(answer.body.as_bytes());
+        out.extend_from_slice(&answer.body);
     }
 }
 

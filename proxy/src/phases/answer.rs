@@ -1,44 +1,75 @@
 //! Sends an answer of the edge's own through pingora.
 
-use bytes::Bytes;
 use pingora::http::ResponseHeader;
 use pingora::proxy::Session;
 
-use super::is_interim;
-use crate::exchange::Exchange;
-use crate::respond::Refusal;
+use super::{Ctx, edit_answer, facts, is_interim};
+use crate::config::policy::Action;
+use crate::config::template::Facts;
+use crate::respond::{self, Answer, Refusal};
 
-/// Sends the answer, where one can still be sent; says whether the connection may be used again.
-pub(super) async fn send(session: &mut Session, refusal: Refusal, exchange: Option<&Exchange>) -> bool {
+/// Sends what a refusal leads to, where an answer can still be sent; says whether the connection may be used again.
+pub(super) async fn send(session: &mut Session, refusal: Refusal, ctx: &Ctx) -> bool {
     if refusal == Refusal::ClientLeft || session.response_written().is_some_and(|head| !is_interim(head)) {
         return false;
     }
+    let Some(exchange) = &ctx.exchange else { return false };
+    let accept = String::from_utf8_lossy(session.get_header_bytes("accept")).into_owned();
+    let answer = exchange.answer_to(refusal, &accept);
+    deliver(session, answer, is_whole_request(refusal), ctx).await
+}
+
+/// Sends the answer that a route itself names.
+pub(super) async fn send_own(session: &mut Session, action: &Action, ctx: &mut Ctx) {
+    let (Some(told), Some(exchange)) = (&ctx.forwarded, &mut ctx.exchange) else { return };
+    let answer = match action {
+        Action::Upstream(_) => return,
+        Action::Respond(answer) => respond::fixed(answer),
+        Action::Redirect(redirect) => {
+            let rest = exchange.rest_of(session.req_header().uri.path().as_bytes());
+            let facts = facts(session.req_header(), told, exchange);
+            respond::redirect(redirect, &Facts { rest: &rest, ..facts })
+        }
+    };
+    exchange.answering(answer.status);
+    deliver(session, answer, true, ctx).await;
+}
+
+/// Whether a refusal comes before anything else was done with the request.
+fn is_whole_request(refusal: Refusal) -> bool {
+    matches!(refusal, Refusal::NoRoute | Refusal::Maintenance | Refusal::Acl)
+}
+
+async fn deliver(session: &mut Session, answer: Answer, is_whole: bool, ctx: &Ctx) -> bool {
     // A request whose body was not read to its end leaves the connection in an unknown place.
-    let can_reuse = matches!(refusal, Refusal::NoRoute) && session.as_mut().is_body_empty();
+    let can_reuse = is_whole && session.as_mut().is_body_empty();
     if !can_reuse {
         session.set_keepalive(None);
     }
-    match write(session, refusal, exchange.map_or("", |exchange| exchange.head().id.as_str())).await {
+    match write(session, answer, ctx).await {
         Ok(()) => can_reuse,
         Err(_) => false,
     }
 }
 
-async fn write(session: &mut Session, refusal: Refusal, request_id: &str) -> pingora::Result<()> {
-    let accept = String::from_utf8_lossy(session.get_header_bytes("accept")).into_owned();
-    let answer = refusal.answer(&accept, request_id);
+async fn write(session: &mut Session, answer: Answer, ctx: &Ctx) -> pingora::Result<()> {
     let mut head = ResponseHeader::build(answer.status, Some(6))?;
-    head.insert_header("Content-Type", answer.content_type)?;
-    head.insert_header("Content-Length", answer.body.len())?;
-    head.insert_header("Cache-Control", "no-store")?;
-    head.insert_header("X-Request-ID", request_id)?;
-    if let Some(seconds) = answer.retry_after {
-        head.insert_header("Retry-After", seconds)?;
+    if !answer.content_type.is_empty() {
+        head.insert_header("Content-Type", answer.content_type.as_ref())?;
+        head.insert_header("Content-Length", answer.body.len())?;
     }
+    for (name, value) in answer.fields {
+        head.insert_header(name, value)?;
+    }
+    if let Some(exchange) = &ctx.exchange {
+        head.insert_header("X-Request-ID", &exchange.head().id)?;
+    }
+    edit_answer(session, &mut head, ctx)?;
     let is_head = session.req_header().method == http::Method::HEAD;
-    session.write_response_header(Box::new(head), is_head).await?;
-    if !is_head {
-        session.write_response_body(Some(Bytes::from(answer.body)), true).await?;
+    let has_body = !is_head && !answer.body.is_empty();
+    session.write_response_header(Box::new(head), !has_body).await?;
+    if has_body {
+        session.write_response_body(Some(answer.body), true).await?;
     }
     Ok(())
 }

@@ -6,9 +6,10 @@ use cirque_shared::config::Problems;
 use cirque_shared::config::units::{ByteSize, Percent};
 
 use super::super::pattern::{HostPattern, PathPattern};
-use super::super::policy::{RETRY_ON, Retry, RetryOn};
+use super::super::policy::{Conditions, RETRY_ON, Retry, RetryOn};
 use super::super::{Route, raw};
 use super::value::{in_range, name, one_of, patterns, positive};
+use super::{headers, routing};
 
 pub(super) fn routes(
     raw: Vec<raw::Route>,
@@ -21,36 +22,50 @@ pub(super) fn routes(
     }
     let inherited = defaults.route.clone().unwrap_or_default();
     let mut names = BTreeSet::new();
-    let mut rules = BTreeMap::new();
+    let mut places = BTreeMap::new();
     let mut routes = Vec::new();
     for (index, raw) in raw.into_iter().enumerate() {
         let at = format!("routes[{index}]");
-        let name = name(&format!("{at}.name"), raw.name, &mut names, problems);
-        let hosts = patterns(&format!("{at}.hosts"), raw.hosts, "*", HostPattern::parse, problems);
-        let paths = patterns(&format!("{at}.paths"), raw.paths, "/*", PathPattern::parse, problems);
-        for rule in hosts.iter().flat_map(|host| paths.iter().map(move |path| (host.clone(), path.clone()))) {
-            if let Some(other) = rules.insert(rule.clone(), name.clone()) {
-                let (host, path) = rule;
+        let name = name(&format!("{at}.name"), raw.name.clone(), &mut names, problems);
+        let hosts = patterns(&format!("{at}.hosts"), raw.hosts.clone(), "*", HostPattern::parse, problems);
+        let paths = patterns(&format!("{at}.paths"), raw.paths.clone(), "/*", PathPattern::parse, problems);
+        let conditions = routing::conditions(&at, &raw, problems);
+        for place in hosts.iter().flat_map(|host| paths.iter().map(move |path| (host.clone(), path.clone())))
+        {
+            let (host, path) = (place.0.clone(), place.1.clone());
+            let owners: &mut Vec<(String, Conditions)> = places.entry(place).or_default();
+            if let Some((other, _)) = owners.iter().find(|(_, asked)| *asked == conditions) {
                 problems.push(&at, format!("{host}{path} already belongs to route `{other}`"));
             }
+            owners.push((name.clone(), conditions.clone()));
         }
-        let upstream = problems.require(&format!("{at}.upstream"), raw.upstream);
-        if !upstream.is_empty() && !upstreams.contains(upstream.as_str()) {
-            let known = match upstreams.iter().copied().collect::<Vec<_>>().join(", ") {
-                none if none.is_empty() => format!("none; add [[upstreams.{upstream}.backends]]"),
-                known => known,
-            };
-            problems.push(&format!("{at}.upstream"), format!("no upstream {upstream:?}; there are: {known}"));
-        }
+        let action = routing::action(&at, &raw, upstreams, problems);
+        let rewrite = routing::rewrite(&at, &raw, &action, problems);
         let policy = raw.policy.or(inherited.clone());
         routes.push(Route {
             name,
             hosts,
             paths,
-            upstream,
+            conditions,
+            action,
+            rewrite,
             timeout: positive(&format!("{at}.timeout"), policy.timeout, problems),
             max_body: policy.client_max_body_size.filter(|size| *size != ByteSize(0)).map(|size| size.0),
             retry: retry(&format!("{at}.retry"), policy.retry.unwrap_or_default(), problems),
+            request_headers: headers::rules(
+                &format!("{at}.request_headers"),
+                policy.request_headers,
+                headers::Side::Request,
+                problems,
+            ),
+            response_headers: headers::rules(
+                &format!("{at}.response_headers"),
+                policy.response_headers,
+                headers::Side::Response,
+                problems,
+            ),
+            error_pages: routing::error_pages(&format!("{at}.error_pages"), policy.error_pages, problems),
+            maintenance: routing::maintenance(&format!("{at}.maintenance"), policy.maintenance, problems),
         });
     }
     routes

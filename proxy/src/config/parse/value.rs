@@ -55,14 +55,14 @@ pub(super) fn patterns<T>(
     patterns
 }
 
-pub(super) fn networks(written: Option<Vec<String>>, problems: &mut Problems) -> Vec<ipnet::IpNet> {
+pub(super) fn networks(at: &str, written: Option<Vec<String>>, problems: &mut Problems) -> Vec<ipnet::IpNet> {
     let mut networks = Vec::new();
     for (index, text) in written.into_iter().flatten().enumerate() {
         let address = text.parse::<std::net::IpAddr>().map(ipnet::IpNet::from);
         match address.or_else(|_| text.parse::<ipnet::IpNet>()) {
             Ok(network) => networks.push(network),
             Err(_) => problems.push(
-                &format!("trust.proxies[{index}]"),
+                &format!("{at}[{index}]"),
                 format!("must be an address or a network like \"10.0.0.0/8\", got {text:?}"),
             ),
         }

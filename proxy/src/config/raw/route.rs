@@ -13,9 +13,71 @@ cirque_shared::raw! {
         pub hosts: Vec<String>,
         /// Which paths.
         pub paths: Vec<String>,
+        /// Which methods.
+        pub methods: Vec<String>,
+        /// Which headers.
+        pub headers: Vec<HeaderCondition>,
         /// Which pool answers.
         pub upstream: String,
+        /// Where the client is sent.
+        pub redirect: Redirect,
+        /// What the edge answers.
+        pub respond: Respond,
+        /// What goes from the start of the path.
+        pub strip_prefix: String,
+        /// What comes before the path.
+        pub add_prefix: String,
         ..policy: RoutePolicy,
+    }
+    /// `[[routes.headers]]`: a header that a request must have.
+    pub struct HeaderCondition {
+        /// Its name.
+        pub name: String,
+        /// What it must say.
+        pub value: String,
+    }
+    /// `[routes.redirect]`: where a client is sent.
+    pub struct Redirect {
+        /// The Location.
+        pub to: String,
+        /// 301, 302, 307 or 308.
+        pub status: u16,
+    }
+    /// `[routes.respond]`: a fixed answer.
+    pub struct Respond {
+        /// The status.
+        pub status: u16,
+        /// The Content-Type.
+        pub content_type: String,
+        /// The content.
+        pub body: String,
+    }
+    /// What changes in a head.
+    pub struct HeaderRules {
+        /// What replaces what is there.
+        pub set: Vec<String>,
+        /// What stands beside what is there.
+        pub add: Vec<String>,
+        /// What goes.
+        pub remove: Vec<String>,
+    }
+    /// A page for the edge's own answers.
+    pub struct ErrorPage {
+        /// Which statuses.
+        pub statuses: Vec<u16>,
+        /// Where it is.
+        pub file: String,
+    }
+    /// Whether a route is closed for the time being.
+    pub struct Maintenance {
+        /// Whether it is.
+        pub enabled: bool,
+        /// For whom it is not.
+        pub allow: Vec<String>,
+        /// When to come back.
+        pub retry_after: Duration,
+        /// What clients read.
+        pub page: String,
     }
     /// What a route inherits.
     pub struct RoutePolicy {
@@ -25,6 +87,14 @@ cirque_shared::raw! {
         pub client_max_body_size: ByteSize,
         /// When and how often to try again.
         pub retry: Retry,
+        /// What changes in the head that backends get.
+        pub request_headers: HeaderRules,
+        /// What changes in the head that clients get.
+        pub response_headers: HeaderRules,
+        /// Pages for the edge's own answers.
+        pub error_pages: Vec<ErrorPage>,
+        /// Whether it is closed.
+        pub maintenance: Maintenance,
     }
     /// When and how often a failed attempt is tried again.
     pub struct Retry {

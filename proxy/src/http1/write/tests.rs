@@ -3,17 +3,21 @@
 use super::super::answer::parse as parse_answer;
 use super::super::head::{EndFinder, parse};
 use super::*;
+use crate::config::policy::HeaderRules;
+use crate::config::template::{Facts, Template};
 
 fn told(is_trusted: bool) -> Told {
     let client = IpAddr::from([192, 0, 2, 1]);
-    Told { is_trusted, client, lines: "X-Real-IP: 192.0.2.1\r\n".into() }
+    Told { is_trusted, client, proto: "http", lines: "X-Real-IP: 192.0.2.1\r\n".into(), chain: 0..0 }
 }
 
 #[track_caller]
 fn forwarded(head: &str, is_trusted: bool, expected: &str) {
     let request = parse(head.as_bytes()).unwrap();
     let mut out = Vec::new();
-    super::request(&request, head.as_bytes(), &told(is_trusted), "id", "backend:80", &mut out);
+    let told = told(is_trusted);
+    let onward = Onward { told: &told, id: "id", host: "backend:80", target: None, edit: None };
+    super::request(&request, head.as_bytes(), &onward, &mut out);
     assert_eq!(String::from_utf8(out).unwrap(), expected);
 }
 
@@ -90,7 +94,7 @@ fn an_upgrade_is_asked_for_in_one_form() {
 fn answered(head: &str, is_to_head: bool, shown: Shown, then: Then, expected: &str) {
     let answer = parse_answer(head.as_bytes(), &mut EndFinder::default(), is_to_head).unwrap().unwrap();
     let mut out = Vec::new();
-    super::answer(&answer, head.as_bytes(), shown, then, "id", &mut out);
+    super::answer(&answer, head.as_bytes(), (shown, then), "id", None, &mut out);
     assert_eq!(String::from_utf8(out).unwrap(), expected);
 }
 
@@ -128,4 +132,57 @@ fn an_answer_to_head_announces_what_it_does_not_send() {
         Then::KeepAlive,
         "HTTP/1.1 204 No Content\r\nX-Request-ID: id\r\n\r\n",
     );
+}
+
+/// Rules that replace, add and remove, also what the edge says itself.
+fn rules() -> HeaderRules {
+    let field = |name: &str, value: &str| (name.into(), Template::parse(value).unwrap());
+    HeaderRules {
+        set: vec![field("Host", "inside"), field("x-real-ip", "{client}"), field("Server", "")],
+        add: vec![field("X-Path", "{path}")],
+        remove: vec!["Cookie".into(), "X-Request-ID".into()],
+    }
+}
+
+#[test]
+fn header_rules_reach_every_field_but_the_framing() {
+    let head =
+        "POST http://a/b?c HTTP/1.1\r\nHost: a\r\nCookie: c\r\nContent-Length: 1\r\nX-Path: mine\r\n\r\n";
+    let request = parse(head.as_bytes()).unwrap();
+    let (told, rules, mut out) = (told(false), rules(), Vec::new());
+    let edit = Edit::of(&rules, || Facts { path: b"/b", ..Facts::example() });
+    let onward = Onward { told: &told, id: "id", host: "backend:80", target: Some(b"/v2/b?c"), edit };
+    super::request(&request, head.as_bytes(), &onward, &mut out);
+    let expected = "POST /v2/b?c HTTP/1.1\r\nX-Path: mine\r\nContent-Length: 1\r\nHost: inside\r\n\
+        x-real-ip: 192.0.2.1\r\nX-Path: /b\r\n\r\n";
+    assert_eq!(String::from_utf8(out).unwrap(), expected);
+}
+
+#[test]
+fn header_rules_reach_backends_answers_and_ours() {
+    let rules = rules();
+    let edit = Edit::of(&rules, || Facts { path: b"/b", ..Facts::example() });
+    let head = "HTTP/1.1 200 OK\r\nServer: x\r\nContent-Length: 5\r\n\r\n";
+    let answer = parse_answer(head.as_bytes(), &mut EndFinder::default(), false).unwrap().unwrap();
+    let mut out = Vec::new();
+    super::answer(&answer, head.as_bytes(), (Shown::AsIs, Then::KeepAlive), "id", edit.as_ref(), &mut out);
+    let fields = "Host: inside\r\nx-real-ip: 192.0.2.1\r\nX-Path: /b\r\n";
+    assert_eq!(
+        String::from_utf8(out).unwrap(),
+        format!("HTTP/1.1 200 OK\r\n{fields}Content-Length: 5\r\n\r\n")
+    );
+
+    let answer = respond::Answer {
+        status: 308,
+        content_type: "text/plain".into(),
+        body: "x".into(),
+        fields: vec![("Location", "/there".to_owned()), ("Server", "y".to_owned())],
+    };
+    let mut out = Vec::new();
+    own(&answer, "id", false, Then::Close, edit.as_ref(), &mut out);
+    let expected = format!(
+        "HTTP/1.1 308 Permanent Redirect\r\nContent-Type: text/plain\r\nContent-Length: 1\r\n\
+         Location: /there\r\n{fields}Connection: close\r\n\r\nx"
+    );
+    assert_eq!(String::from_utf8(out).unwrap(), expected);
 }
