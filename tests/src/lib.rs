@@ -3,7 +3,7 @@
 //! In reading order: [`eventually()`] waits, [`process`] owns a child, [`ports`] hands out addresses,
 //! [`client`] and [`load`] are the outside world, [`backend`] and [`chaos`] are what goes wrong behind the edge,
 //! [`recorder`] is the strict witness of what a proxy forwards, [`reference`](mod@reference) two other proxies,
-//! [`scrape`] reads metrics, [`edge`], [`node`] and [`cluster`] put a whole system together.
+//! [`postgres`] a database server, [`scrape`] reads metrics, [`edge`], [`node`] and [`cluster`] put a whole system together.
 //! Everything here blocks: a test is a plain function that reads from top to bottom.
 
 pub mod backend;
@@ -17,6 +17,7 @@ pub mod http;
 pub mod load;
 pub mod node;
 pub mod ports;
+pub mod postgres;
 pub mod process;
 pub mod recorder;
 pub mod reference;
