@@ -1,13 +1,16 @@
 //! What the app tier is told: domain values only, which cannot be invalid.
 
+mod location;
 pub mod parse;
 pub mod raw;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use cirque_shared::config::Invalid;
 use cirque_shared::telemetry::{Format, Level};
+
+pub use location::{BadLocation, Location, PostgresUrl};
 
 /// Everything a node is told. Every key, its range and its default: `conf/app.toml`.
 #[derive(Clone, Debug)]
@@ -76,60 +79,14 @@ pub struct Database {
     pub location: Location,
     /// Connections for reading.
     pub max_readers: u32,
+    /// Connections for writing; SQLite has one, whatever this says.
+    pub max_writers: u32,
     /// Time to wait for a free connection.
     pub acquire_timeout: Duration,
-    /// Time to wait for another process's write.
+    /// Time to wait for another's write.
     pub busy_timeout: Duration,
-}
-
-/// Which database, and where.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Location {
-    /// One file, shared by the nodes of one machine.
-    Sqlite(PathBuf),
-}
-
-/// Why a database address was refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum BadLocation {
-    /// Not one of the databases this version speaks to.
-    #[error("must start with `sqlite:`")]
-    UnknownScheme,
-    /// `sqlite:` and nothing behind it.
-    #[error("must name a file, like `sqlite:var/cirque.db`")]
-    NoFile,
-    /// The nodes of a site could not share it.
-    #[error("must be a file: a database in memory cannot be shared between nodes")]
-    InMemory,
-    /// Options are keys of the file, not of the address.
-    #[error("must not have options behind `?`")]
-    Options,
-}
-
-impl Location {
-    /// Reads `sqlite:PATH` (also `sqlite://PATH`).
-    ///
-    /// # Errors
-    ///
-    /// [`BadLocation`] says what is wrong with the address.
-    pub fn parse(url: &str) -> Result<Self, BadLocation> {
-        let path = url.strip_prefix("sqlite:").ok_or(BadLocation::UnknownScheme)?;
-        let path = path.strip_prefix("//").unwrap_or(path);
-        match path {
-            "" | "/" => Err(BadLocation::NoFile),
-            path if path.contains(":memory:") => Err(BadLocation::InMemory),
-            path if path.contains('?') => Err(BadLocation::Options),
-            path => Ok(Self::Sqlite(PathBuf::from(path))),
-        }
-    }
-}
-
-impl std::fmt::Display for Location {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Sqlite(path) => write!(f, "sqlite:{}", path.display()),
-        }
-    }
+    /// Time for one statement on a database server.
+    pub statement_timeout: Duration,
 }
 
 /// How health is judged.
@@ -177,7 +134,7 @@ impl Config {
         self
     }
 
-    /// This configuration with another database, given as `sqlite:PATH`.
+    /// This configuration with another database, given as `sqlite:PATH` or `postgres://…`.
     ///
     /// # Errors
     ///
@@ -191,20 +148,6 @@ impl Config {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_database_address_is_a_file() {
-        for (url, expected) in [
-            ("sqlite:var/x.db", Ok("var/x.db")),
-            ("sqlite:///tmp/x.db", Ok("/tmp/x.db")),
-            ("sqlite::memory:", Err(BadLocation::InMemory)),
-            ("sqlite:", Err(BadLocation::NoFile)),
-            ("sqlite:x.db?mode=ro", Err(BadLocation::Options)),
-            ("postgres://x", Err(BadLocation::UnknownScheme)),
-        ] {
-            assert_eq!(Location::parse(url), expected.map(|path| Location::Sqlite(path.into())), "{url}");
-        }
-    }
 
     #[test]
     fn a_node_without_a_name_is_called_by_its_address() {

@@ -9,7 +9,7 @@
 //! | body above `max_body_size` | 413 | `body_too_large` |
 //! | [`query::Problems`] | 422 | `invalid_parameters` |
 //! | no connection free, lock held for too long | 503 | `overloaded` |
-//! | longer than `max_execution_time` | 503 | `deadline_exceeded` |
+//! | longer than `max_execution_time`, or a statement than `statement_timeout` | 503 | `deadline_exceeded` |
 //! | database gone | 503 | `database_unavailable` |
 //! | anything else, a panic | 500 | `internal` |
 
@@ -252,7 +252,14 @@ impl From<db::Error> for ApiError {
                 "The service cannot reach its data. Try again in a moment.",
                 error,
             ),
-            db::Error::Statement(_) | db::Error::Migrate(_) => Self::caused(Code::Internal, INTERNAL, error),
+            db::Error::TooSlow(_) => Self::caused(
+                Code::DeadlineExceeded,
+                "The request took too long. Try again in a moment.",
+                error,
+            ),
+            db::Error::Statement(_) | db::Error::Refused(..) | db::Error::Migrate(_) => {
+                Self::caused(Code::Internal, INTERNAL, error)
+            }
         }
     }
 }

@@ -29,6 +29,7 @@ pub mod moment;
 pub mod page;
 pub mod query;
 
+pub mod changes;
 pub mod db;
 pub mod metrics;
 pub mod settings;

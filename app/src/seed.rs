@@ -100,6 +100,9 @@ async fn sow(db: &Db, count: u64) -> Result<Outcome, Error> {
             writer.execute(&tags).await?;
         }
     }
+    for table in ["authors", "categories", "tags", "posts"] {
+        writer.settle_ids(table).await?;
+    }
     writer.commit().await?;
     Ok(Outcome::Sown { posts: count })
 }

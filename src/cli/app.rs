@@ -31,7 +31,7 @@ pub(super) struct Where {
     /// The configuration file; without one the compiled-in defaults (conf/app.toml) hold.
     #[arg(short, long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Database to use instead of the file's, like `sqlite:var/app.db`.
+    /// Database to use instead of the file's, like `sqlite:var/app.db` or `postgres://user@host/name`.
     #[arg(long, value_name = "URL", env = "DATABASE_URL", hide_env_values = true)]
     database: Option<String>,
 }

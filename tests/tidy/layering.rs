@@ -42,7 +42,7 @@ const APP: Layers = Layers {
         &["middleware", "health", "posts", "index"],
         &["catalog"],
         &["authors", "categories", "tags", "state", "error", "envelope"],
-        &["answer", "settings", "fields", "links"],
+        &["answer", "settings", "fields", "links", "changes"],
         &["db", "page", "moment"],
         &["query"],
         &["config", "metrics", "lifecycle"],

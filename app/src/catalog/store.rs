@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use sea_query::{Cond, Expr, ExprTrait, Func, Order, Query, SelectStatement};
 
 use super::{Holds, Kind, Sort};
-use crate::db::{Error, Reader, dialect};
+use crate::db::{Dialect, Error, Reader, dialect};
 use crate::fields::Fields;
 use crate::page::cursor::{FilterHash, Place, Rank};
 use crate::page::keyset::{self, Page};
@@ -42,9 +42,9 @@ impl Filter {
         ])
     }
 
-    fn apply<K: Kind>(&self, select: &mut SelectStatement) {
+    fn apply<K: Kind>(&self, select: &mut SelectStatement, dialect: Dialect) {
         if let Some(search) = &self.search {
-            let anywhere = K::SEARCHED.iter().map(|column| dialect::contains(column, search));
+            let anywhere = K::SEARCHED.iter().map(|column| dialect.contains(column, search));
             select.cond_where(anywhere.fold(Cond::any(), Cond::add));
         }
         if self.only_root {
@@ -74,7 +74,7 @@ pub struct List {
 pub async fn page<K: Kind>(db: Reader<'_>, filter: &Filter, offset: Offset) -> Result<(Vec<K>, u64), Error> {
     let mut count = Query::select();
     count.expr(Func::count(Expr::col("id"))).from(K::TABLE);
-    filter.apply::<K>(&mut count);
+    filter.apply::<K>(&mut count, db.dialect());
     let total = match db.first(&count).await? {
         Some(row) => row.cells().take::<i64>()?.unsigned_abs(),
         None => 0,
@@ -84,7 +84,7 @@ pub async fn page<K: Kind>(db: Reader<'_>, filter: &Filter, offset: Offset) -> R
     }
     let fields = Fields::all::<K>();
     let mut select = selected::<K>(fields);
-    filter.apply::<K>(&mut select);
+    filter.apply::<K>(&mut select, db.dialect());
     // As in the original: by place, then by name.
     for sort in K::SORTS.iter().take_while(|sort| sort.word != "created_at") {
         select.order_by(sort.word, Order::Asc);
@@ -112,7 +112,7 @@ pub async fn keyset_page<K: Kind>(
     limit: u64,
     from: Option<&Place>,
 ) -> Result<Page<K>, Error> {
-    let rows = db.all(&keyset_statement::<K>(list, limit, from)).await?;
+    let rows = db.all(&keyset_statement::<K>(list, limit, from, db.dialect())).await?;
     let ranked: Result<Vec<(K, Rank)>, Error> = rows
         .iter()
         .map(|row| {
@@ -132,7 +132,12 @@ pub async fn keyset_page<K: Kind>(
     Ok(Page { rows, next: page.next, previous: page.previous })
 }
 
-fn keyset_statement<K: Kind>(list: &List, limit: u64, from: Option<&Place>) -> SelectStatement {
+fn keyset_statement<K: Kind>(
+    list: &List,
+    limit: u64,
+    from: Option<&Place>,
+    dialect: Dialect,
+) -> SelectStatement {
     let reading = match keyset::reading_direction(list.direction, from) {
         Direction::Ascending => Order::Asc,
         Direction::Descending => Order::Desc,
@@ -143,7 +148,7 @@ fn keyset_statement<K: Kind>(list: &List, limit: u64, from: Option<&Place>) -> S
         let columns = [list.sort.word, "id"];
         select.and_where(dialect::behind(columns, place.rank.clone(), place.id, &reading));
     }
-    list.filter.apply::<K>(&mut select);
+    list.filter.apply::<K>(&mut select, dialect);
     select.order_by(list.sort.word, reading.clone()).order_by("id", reading).limit(limit + 1);
     select
 }
@@ -249,9 +254,9 @@ fn selected<K: Kind>(fields: Fields) -> SelectStatement {
 mod tests {
     use super::*;
     use crate::categories::Category;
-    use crate::db::dialect::BUILDER;
     use crate::page::cursor::Way;
     use crate::tags::Tag;
+    use sea_query::SqliteQueryBuilder;
 
     #[test]
     fn a_page_by_name_continues_behind_a_name() {
@@ -263,7 +268,7 @@ mod tests {
         };
         let place = Place { way: Way::After, rank: Rank::Text("maps".to_owned()), id: 9, edition: 0 };
         assert_eq!(
-            keyset_statement::<Tag>(&list, 5, Some(&place)).to_string(BUILDER),
+            keyset_statement::<Tag>(&list, 5, Some(&place), Dialect::Sqlite).to_string(SqliteQueryBuilder),
             "SELECT \"id\", \"name\", \"name\" FROM \"tags\" WHERE (\"name\", \"id\") > ('maps', 9) \
              AND (\"name\" LIKE '%a\\_%' ESCAPE '\\' OR \"slug\" LIKE '%a\\_%' ESCAPE '\\') \
              ORDER BY \"name\" ASC, \"id\" ASC LIMIT 6"

@@ -99,13 +99,19 @@ fn database(raw: raw::Database, problems: &mut Problems) -> Database {
         problems.push("database.url", reason.to_string());
         Location::Sqlite(PathBuf::new())
     });
-    let readers = Range { least: 1, most: 64, show: u32::to_string };
-    let waiting = |least| Range { least, most: S(600), show: spoken };
+    let mut connections =
+        |key: &str, value| Range { least: 1, most: 64, show: u32::to_string }.check(key, value, problems);
+    let max_readers = connections("database.max_readers", raw.max_readers);
+    let max_writers = connections("database.max_writers", raw.max_writers);
+    let mut waiting =
+        |key: &str, value, least, most| Range { least, most, show: spoken }.check(key, value, problems);
     Database {
         location,
-        max_readers: readers.check("database.max_readers", raw.max_readers, problems),
-        acquire_timeout: waiting(MS(10)).check("database.acquire_timeout", raw.acquire_timeout, problems),
-        busy_timeout: waiting(S(0)).check("database.busy_timeout", raw.busy_timeout, problems),
+        max_readers,
+        max_writers,
+        acquire_timeout: waiting("database.acquire_timeout", raw.acquire_timeout, MS(10), S(600)),
+        busy_timeout: waiting("database.busy_timeout", raw.busy_timeout, S(0), S(600)),
+        statement_timeout: waiting("database.statement_timeout", raw.statement_timeout, MS(10), S(3600)),
     }
 }
 

@@ -50,14 +50,18 @@ cirque_shared::raw! {
 
     /// `[database]`.
     pub struct Database {
-        /// `sqlite:PATH`.
+        /// `sqlite:PATH` or `postgres://…`.
         pub url: String,
         /// 1 to 64.
         pub max_readers: u32,
+        /// 1 to 64.
+        pub max_writers: u32,
         /// 10ms to 10m.
         pub acquire_timeout: Duration,
         /// 0s to 10m.
         pub busy_timeout: Duration,
+        /// 10ms to 1h.
+        pub statement_timeout: Duration,
     }
 
     /// `[health]`.

@@ -1,26 +1,81 @@
 //! Decides what is written differently in each database; everything else is written once, in sea-query.
 
-use sea_query::{Expr, ExprTrait, LikeExpr, Order, SqliteQueryBuilder};
+use sea_query::extension::postgres::PgExpr as _;
+use sea_query::{Expr, ExprTrait, LikeExpr, Order, PostgresQueryBuilder, SqliteQueryBuilder};
+use sea_query_sqlx::{SqlxBinder, SqlxValues};
 use sqlx::AssertSqlSafe;
 
-/// Renders statements for the database in use.
-pub const BUILDER: SqliteQueryBuilder = SqliteQueryBuilder;
+/// Which database it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dialect {
+    /// The embedded one.
+    Sqlite,
+    /// A PostgreSQL server.
+    Postgres,
+}
 
-/// Starts a transaction that will write. SQLite takes its write lock at once, so that a read inside cannot be
-/// overtaken and then fail at the first write.
+/// Starts a transaction that will write in SQLite, which takes its write lock at once, so that a read inside cannot
+/// be overtaken and then fail at the first write.
 pub(super) const BEGIN_WRITE: &str = "BEGIN IMMEDIATE";
 
-/// Lets the writer keep 256 MiB of changed pages before they go to disk; for the life of the connection.
+/// Lets SQLite's writer keep 256 MiB of changed pages before they go to disk; for the life of the connection.
 pub(super) const MUCH_MEMORY: &str = "PRAGMA cache_size = -262144";
+
+/// Lets PostgreSQL work at a statement for as long as it takes; until the transaction ends.
+pub(super) const MUCH_TIME: &str = "SET LOCAL statement_timeout = 0";
+
+/// Makes PostgreSQL migrate for one at a time; until the transaction ends. The number is "cirque" in ASCII.
+pub(super) const ONE_MIGRATES: &str = "SELECT pg_advisory_xact_lock(109304542754149)";
+
+/// Stands before a wildcard that is meant as a letter. PostgreSQL takes it for that unless told otherwise.
+const ESCAPE: char = '\\';
 
 /// Statements come from sea-query, which puts every value from outside into a parameter.
 pub(super) fn built(sql: String) -> AssertSqlSafe<String> {
     AssertSqlSafe(sql)
 }
 
+/// PostgreSQL gives out ids from a sequence, which does not see those written by hand.
+pub(super) fn settle_ids(table: &'static str) -> String {
+    format!(
+        "SELECT setval(pg_get_serial_sequence('{table}', 'id'), coalesce(max(id), 0) + 1, false) FROM {table}"
+    )
+}
+
 /// Whether a statement failed because its table is not there: nothing was migrated yet.
 pub(super) fn is_missing_table(error: &sqlx::Error) -> bool {
-    error.as_database_error().is_some_and(|error| error.message().starts_with("no such table"))
+    const UNDEFINED_TABLE: &str = "42P01";
+    error.as_database_error().is_some_and(|error| {
+        error.message().starts_with("no such table") || error.code().as_deref() == Some(UNDEFINED_TABLE)
+    })
+}
+
+impl Dialect {
+    /// Renders a statement and its values.
+    pub fn build(self, statement: &impl SqlxBinder) -> (String, SqlxValues) {
+        match self {
+            Self::Sqlite => statement.build_sqlx(SqliteQueryBuilder),
+            Self::Postgres => statement.build_sqlx(PostgresQueryBuilder),
+        }
+    }
+
+    /// Whether `column` contains `text`, ignoring case (in SQLite that of ASCII letters only); wildcards in `text`
+    /// stand for themselves.
+    pub fn contains(self, column: &'static str, text: &str) -> Expr {
+        let mut pattern = String::with_capacity(text.len() + 2);
+        pattern.push('%');
+        for letter in text.chars() {
+            if matches!(letter, '%' | '_' | ESCAPE) {
+                pattern.push(ESCAPE);
+            }
+            pattern.push(letter);
+        }
+        pattern.push('%');
+        match self {
+            Self::Sqlite => Expr::col(column).like(LikeExpr::new(pattern).escape(ESCAPE)),
+            Self::Postgres => Expr::col(column).ilike(pattern),
+        }
+    }
 }
 
 /// The column that decides between equals in an order; its value is the id. See the first migration.
@@ -43,20 +98,6 @@ pub fn behind(
     }
 }
 
-/// Whether `column` contains `text`, ignoring the case of ASCII letters; wildcards in `text` stand for themselves.
-pub fn contains(column: &'static str, text: &str) -> Expr {
-    let mut pattern = String::with_capacity(text.len() + 2);
-    pattern.push('%');
-    for letter in text.chars() {
-        if matches!(letter, '%' | '_' | '\\') {
-            pattern.push('\\');
-        }
-        pattern.push(letter);
-    }
-    pattern.push('%');
-    Expr::col(column).like(LikeExpr::new(pattern).escape('\\'))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -64,10 +105,16 @@ mod tests {
 
     #[test]
     fn wildcards_in_a_search_stand_for_themselves() {
-        let select = Query::select().column("id").from("posts").and_where(contains("title", r"50%_\")).take();
-        let (sql, values) = select.build(BUILDER);
-        assert_eq!(sql, r#"SELECT "id" FROM "posts" WHERE "title" LIKE ? ESCAPE '\'"#);
-        assert_eq!(values.0, [r"%50\%\_\\%".into()]);
+        for (dialect, expected) in [
+            (Dialect::Sqlite, r#"SELECT "id" FROM "posts" WHERE "title" LIKE ? ESCAPE '\'"#),
+            (Dialect::Postgres, r#"SELECT "id" FROM "posts" WHERE "title" ILIKE $1"#),
+        ] {
+            let contains = dialect.contains("title", r"50%_\");
+            let select = Query::select().column("id").from("posts").and_where(contains).take();
+            let (sql, values) = dialect.build(&select);
+            assert_eq!(sql, expected);
+            assert_eq!(values.0.0, [r"%50\%\_\\%".into()]);
+        }
     }
 
     #[test]
@@ -75,7 +122,7 @@ mod tests {
         let behind = behind(["published_at", TIE], 7, 3, &Order::Desc);
         let select = Query::select().column("id").from("posts").and_where(behind).take();
         assert_eq!(
-            select.to_string(BUILDER),
+            select.to_string(SqliteQueryBuilder),
             r#"SELECT "id" FROM "posts" WHERE ("published_at", "tie") < (7, 3)"#
         );
     }

@@ -1,12 +1,32 @@
 //! Decides which migrations there are and applies the missing ones, all or none.
 
-use sqlx::migrate::{Migrate as _, MigrateError, Migration, MigrationType};
-use sqlx::{SqlSafeStr as _, SqliteConnection};
+use sqlx::SqlSafeStr as _;
+use sqlx::migrate::{Migrate, MigrateError, Migration, MigrationType};
 
-use super::{Db, Error, dialect};
+use super::{Db, Dialect, Error, Held, Pools, dialect};
 
-/// Every migration, oldest first: number, name, statements.
-const ALL: &[(i64, &str, &str)] = &[(1, "content", include_str!("../../migrations/sqlite/0001_content.sql"))];
+/// The statements of one migration, in each database.
+struct Step {
+    version: i64,
+    name: &'static str,
+    sqlite: &'static str,
+    postgres: &'static str,
+}
+
+/// Takes the files of one migration from the folders of all databases.
+macro_rules! step {
+    ($version:literal, $name:literal, $file:literal) => {
+        Step {
+            version: $version,
+            name: $name,
+            sqlite: include_str!(concat!("../../migrations/sqlite/", $file)),
+            postgres: include_str!(concat!("../../migrations/postgres/", $file)),
+        }
+    };
+}
+
+/// Every migration, oldest first.
+const ALL: &[Step] = &[step!(1, "content", "0001_content.sql"), step!(2, "changes", "0002_changes.sql")];
 
 /// Where the applied ones are recorded.
 const TABLE: &str = "migrations";
@@ -20,20 +40,31 @@ pub struct Named {
     pub name: String,
 }
 
-/// Applies what is missing and says what that was. Nodes that do this at once take turns under the write lock.
+/// Applies what is missing and says what that was. Nodes that do this at once take turns under a lock.
 ///
 /// # Errors
 ///
 /// [`Error::Migrate`] when one fails (nothing is applied then), or when one that was applied has changed since.
 pub async fn apply(db: &Db) -> Result<Vec<Named>, Error> {
-    let mut writer = db.write().await?;
-    let connection = writer.connection();
+    let mut writer = db.write_much().await?;
+    let steps = all(db.dialect());
+    let applied = match &mut writer.transaction {
+        Held::Sqlite(held) => apply_missing(&mut **held, steps).await?,
+        Held::Postgres(held) => {
+            sqlx::query(dialect::ONE_MIGRATES).execute(&mut **held).await?;
+            apply_missing(&mut **held, steps).await?
+        }
+    };
+    writer.commit().await?;
+    Ok(applied)
+}
+
+async fn apply_missing(connection: &mut impl Migrate, steps: Vec<Migration>) -> Result<Vec<Named>, Error> {
     connection.ensure_migrations_table(TABLE).await.map_err(Error::Migrate)?;
-    let missing = missing(connection).await.map_err(Error::Migrate)?;
+    let missing = missing(connection, steps).await.map_err(Error::Migrate)?;
     for migration in &missing {
         connection.apply(TABLE, migration).await.map_err(Error::Migrate)?;
     }
-    writer.commit().await?;
     Ok(named(&missing))
 }
 
@@ -43,19 +74,28 @@ pub async fn apply(db: &Db) -> Result<Vec<Named>, Error> {
 ///
 /// [`Error::Migrate`] when an applied migration has changed since; those of the database.
 pub async fn pending(db: &Db) -> Result<Vec<Named>, Error> {
-    let mut connection = db.readers.acquire().await?;
-    match missing(&mut connection).await {
+    let steps = all(db.dialect());
+    let found = match &db.pools {
+        Pools::Sqlite { readers, .. } => missing(&mut *readers.acquire().await?, steps).await,
+        Pools::Postgres { readers, .. } => missing(&mut *readers.acquire().await?, steps).await,
+    };
+    match found {
         Ok(missing) => Ok(named(&missing)),
-        Err(MigrateError::Execute(error)) if dialect::is_missing_table(&error) => Ok(named(&all())),
+        Err(MigrateError::Execute(error)) if dialect::is_missing_table(&error) => {
+            Ok(named(&all(db.dialect())))
+        }
         Err(error) => Err(Error::Migrate(error)),
     }
 }
 
-/// Those that were not applied; fails when one that was is not the same any more.
-async fn missing(connection: &mut SqliteConnection) -> Result<Vec<Migration>, MigrateError> {
+/// Those of `steps` that were not applied; fails when one that was is not the same any more.
+async fn missing(
+    connection: &mut impl Migrate,
+    steps: Vec<Migration>,
+) -> Result<Vec<Migration>, MigrateError> {
     let applied = connection.list_applied_migrations(TABLE).await?;
     let mut missing = Vec::new();
-    for migration in all() {
+    for migration in steps {
         match applied.iter().find(|applied| applied.version == migration.version) {
             Some(applied) if applied.checksum == migration.checksum => {}
             Some(_) => return Err(MigrateError::VersionMismatch(migration.version)),
@@ -65,9 +105,13 @@ async fn missing(connection: &mut SqliteConnection) -> Result<Vec<Migration>, Mi
     Ok(missing)
 }
 
-fn all() -> Vec<Migration> {
-    let migration = |(version, name, sql): &(i64, &'static str, &'static str)| {
-        Migration::new(*version, (*name).into(), MigrationType::Simple, sql.into_sql_str(), false)
+fn all(dialect: Dialect) -> Vec<Migration> {
+    let migration = |step: &Step| {
+        let sql = match dialect {
+            Dialect::Sqlite => step.sqlite,
+            Dialect::Postgres => step.postgres,
+        };
+        Migration::new(step.version, step.name.into(), MigrationType::Simple, sql.into_sql_str(), false)
     };
     ALL.iter().map(migration).collect()
 }

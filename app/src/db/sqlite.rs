@@ -7,18 +7,9 @@ use sqlx::SqlitePool;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use tokio::time::Instant;
 
-use super::Error;
 use super::error::is_busy;
-use crate::config::{Database, Location};
-
-/// Whether a database that is not there is made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Open {
-    /// It must be there.
-    Existing,
-    /// It is created, with the folders above it.
-    Create,
-}
+use super::{Error, Open};
+use crate::config::Database;
 
 /// Prepared statements kept per connection: lists differ by filters, order, fields and number of ids.
 const STATEMENTS: usize = 256;
@@ -26,8 +17,11 @@ const STATEMENTS: usize = 256;
 /// Bytes of the file that are read through the page cache of the system instead of copied.
 const MMAP_BYTES: &str = "268435456";
 
-pub(super) async fn connect(config: &Database, open: Open) -> Result<(SqlitePool, SqlitePool), Error> {
-    let Location::Sqlite(path) = &config.location;
+pub(super) async fn connect(
+    config: &Database,
+    path: &Path,
+    open: Open,
+) -> Result<(SqlitePool, SqlitePool), Error> {
     match open {
         Open::Existing if !path.is_file() => return Err(Error::Missing(config.location.clone())),
         Open::Existing => {}

@@ -2,7 +2,7 @@
 
 use sea_query::{Expr, ExprTrait, Query, SelectStatement};
 
-use crate::db::dialect;
+use crate::db::Dialect;
 use crate::page::cursor::FilterHash;
 use crate::query::{Params, Rule, Spec};
 use crate::{authors, categories, tags};
@@ -94,7 +94,7 @@ impl Filter {
     }
 
     /// Restricts `select` to the posts this filter is about.
-    pub fn apply(&self, select: &mut SelectStatement) {
+    pub fn apply(&self, select: &mut SelectStatement, dialect: Dialect) {
         if let Some(category) = &self.category {
             select.and_where(Expr::col("category_id").eq(id_of(category, categories::TABLE, "slug")));
         }
@@ -114,9 +114,10 @@ impl Filter {
             select.and_where(Expr::col("is_featured").eq(is_featured));
         }
         if let Some(search) = &self.search {
-            let anywhere = dialect::contains("title", search)
-                .or(dialect::contains("excerpt", search))
-                .or(dialect::contains("content", search));
+            let anywhere = dialect
+                .contains("title", search)
+                .or(dialect.contains("excerpt", search))
+                .or(dialect.contains("content", search));
             select.and_where(anywhere);
         }
     }

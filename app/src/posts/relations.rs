@@ -151,18 +151,18 @@ fn tags_of(fields: Fields, posts: Vec<i64>) -> SelectStatement {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::db::dialect::BUILDER;
+    use sea_query::SqliteQueryBuilder;
 
     #[test]
     fn a_relation_reads_only_the_fields_that_are_wanted() {
         let mut fields = Fields::default();
         fields.insert(1);
         assert_eq!(
-            by_id::<Author>(authors::TABLE, fields, vec![3, 4]).to_string(BUILDER),
+            by_id::<Author>(authors::TABLE, fields, vec![3, 4]).to_string(SqliteQueryBuilder),
             r#"SELECT "id", "name" FROM "authors" WHERE "id" IN (3, 4)"#
         );
         assert_eq!(
-            tags_of(fields, vec![1]).to_string(BUILDER),
+            tags_of(fields, vec![1]).to_string(SqliteQueryBuilder),
             "SELECT \"post_tags\".\"post_id\", \"tags\".\"id\", \"tags\".\"name\" FROM \"post_tags\" \
              INNER JOIN \"tags\" ON \"tags\".\"id\" = \"post_tags\".\"tag_id\" \
              WHERE \"post_tags\".\"post_id\" IN (1) ORDER BY \"tags\".\"name\" ASC"

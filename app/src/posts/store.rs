@@ -4,7 +4,7 @@ use sea_query::{Expr, ExprTrait, Func, Order as SqlOrder, Query, SelectStatement
 
 use super::filter::Filter;
 use super::{Columns, Order, Post, Sort, TABLE};
-use crate::db::{Error, Reader, dialect};
+use crate::db::{Dialect, Error, Reader, dialect};
 use crate::moment::Moment;
 use crate::page::cursor::{Place, Rank};
 use crate::page::keyset::{self, Page};
@@ -32,14 +32,14 @@ pub async fn page(
     offset: Offset,
     now: Moment,
 ) -> Result<(Vec<Post>, u64), Error> {
-    let total = match db.first(&count_statement(&list.filter, now)).await? {
+    let total = match db.first(&count_statement(&list.filter, now, db.dialect())).await? {
         Some(row) => row.cells().take::<i64>()?.unsigned_abs(),
         None => 0,
     };
     if offset.skipped() >= total {
         return Ok((Vec::new(), total));
     }
-    let rows = db.all(&page_statement(list, offset, now)).await?;
+    let rows = db.all(&page_statement(list, offset, now, db.dialect())).await?;
     let posts: Result<Vec<Post>, Error> = rows.iter().map(|row| Post::read(row, list.columns)).collect();
     Ok((posts?, total))
 }
@@ -56,7 +56,7 @@ pub async fn keyset_page(
     from: Option<&Place>,
     now: Moment,
 ) -> Result<Page<Post>, Error> {
-    let (statement, columns) = keyset_statement(list, limit, from, now);
+    let (statement, columns) = keyset_statement(list, limit, from, now, db.dialect());
     let rows = db.all(&statement).await?;
     let posts: Result<Vec<Post>, Error> = rows.iter().map(|row| Post::read(row, columns)).collect();
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
@@ -96,18 +96,18 @@ fn selected(columns: Columns) -> SelectStatement {
     select
 }
 
-fn count_statement(filter: &Filter, now: Moment) -> SelectStatement {
+fn count_statement(filter: &Filter, now: Moment, dialect: Dialect) -> SelectStatement {
     let mut select = Query::select();
     select.expr(Func::count(Expr::col(("posts", "id")))).from(TABLE);
     visible(&mut select, now);
-    filter.apply(&mut select);
+    filter.apply(&mut select, dialect);
     select
 }
 
-fn page_statement(list: &List, offset: Offset, now: Moment) -> SelectStatement {
+fn page_statement(list: &List, offset: Offset, now: Moment, dialect: Dialect) -> SelectStatement {
     let mut select = selected(list.columns);
     visible(&mut select, now);
-    list.filter.apply(&mut select);
+    list.filter.apply(&mut select, dialect);
     ordered(&mut select, list.order.sort, list.order.direction);
     select.limit(offset.size).offset(offset.skipped());
     select
@@ -119,6 +119,7 @@ fn keyset_statement(
     limit: u64,
     from: Option<&Place>,
     now: Moment,
+    dialect: Dialect,
 ) -> (SelectStatement, Columns) {
     let Order { sort, direction } = list.order;
     let reading = keyset::reading_direction(direction, from);
@@ -137,7 +138,7 @@ fn keyset_statement(
         let columns = [sort.column().name(), dialect::TIE];
         select.and_where(dialect::behind(columns, place.rank.clone(), place.id, &sql_order(reading)));
     }
-    list.filter.apply(&mut select);
+    list.filter.apply(&mut select, dialect);
     ordered(&mut select, sort, reading);
     select.limit(limit + 1);
     (select, columns)

@@ -125,6 +125,15 @@ async fn problem_details_are_for_those_who_ask() {
 }
 
 #[tokio::test]
+async fn what_the_database_says_stays_in_the_log() {
+    let site = Site::seeded(5).await;
+    site.data.change("ALTER TABLE post_tags RENAME TO elsewhere").await;
+    let answer = site.get("/api/v1/posts").await;
+    assert_eq!(answer.status.as_u16(), 500);
+    assert_eq!(answer.body, r#"{"message":"Something went wrong on our side."}"#);
+}
+
+#[tokio::test]
 async fn head_has_the_headers_of_get_and_no_body() {
     let site = Site::seeded(5).await;
     for path in ["/api/v1/posts", "/api/v2/posts?limit=1", "/api/health", "/api/v1/posts/none"] {

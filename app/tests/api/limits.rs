@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use axum::body::Body;
+use cirque_app::db::Error;
 use http::Request;
 
-use crate::site::Data;
+use crate::site::{Data, Store};
 
 // key: server.max_execution_time
 #[tokio::test]
@@ -54,6 +55,21 @@ async fn a_request_waits_for_a_connection_only_so_long() {
     assert_eq!(first.status.as_u16(), 200, "{}", first.body);
     assert_eq!((second.status.as_u16(), second.header("retry-after")), (503, "1"));
     assert_eq!(second.body, r#"{"message":"The service is busy. Try again in a moment."}"#);
+}
+
+// key: database.max_writers
+#[tokio::test]
+async fn writes_share_a_bounded_number_of_connections() {
+    let mut data = Data::seeded(0).await;
+    data.config.database.max_writers = 2;
+    data.config.database.acquire_timeout = Duration::from_millis(50);
+    let site = data.open().await;
+    let first = site.state.db.write().await.unwrap();
+    let second = site.state.db.write().await;
+    assert_eq!(second.is_ok(), Store::under_test() == Store::Postgres, "SQLite has one writer");
+    assert!(matches!(site.state.db.write().await, Err(Error::Saturated)));
+    drop((first, second));
+    site.state.db.write().await.unwrap();
 }
 
 // key: server.max_body_size

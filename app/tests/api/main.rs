@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says where and why")]
 
 mod catalog;
+mod changes;
 mod connections;
 mod errors;
 mod health;

@@ -1,4 +1,4 @@
-//! A seeded site in a folder of its own, and answers that are easy to ask about.
+//! A seeded site on a database of its own, and answers that are easy to ask about.
 
 use std::path::PathBuf;
 
@@ -7,29 +7,77 @@ use axum::body::Body;
 use cirque_app::config::{Config, Location};
 use cirque_app::router::{TEMPLATES, router};
 use cirque_app::state::AppState;
+use cirque_tests::postgres;
 use http::{HeaderMap, Request, StatusCode};
 use http_body_util::BodyExt as _;
 use serde_json::Value;
-use sqlx::{Connection as _, SqliteConnection};
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection, SqliteConnection};
 use tower::ServiceExt as _;
 
-/// What is public, for asking the database directly.
+/// What is public, for asking the database directly. No test publishes anything between now and the moment named here.
 pub(crate) const PUBLIC: &str =
-    "status = 'published' AND deleted_at IS NULL AND published_at <= unixepoch() * 1000";
+    "status = 'published' AND deleted_at IS NULL AND published_at <= 4000000000000";
 
-/// A database in a folder of its own.
+/// Which database is under test: the binary `api_postgres` runs the same tests over PostgreSQL.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Store {
+    Sqlite,
+    Postgres,
+}
+
+impl Store {
+    pub(crate) fn under_test() -> Self {
+        let own = std::env::current_exe().unwrap();
+        let name = own.file_name().unwrap().to_string_lossy().into_owned();
+        if name.starts_with("api_postgres") { Self::Postgres } else { Self::Sqlite }
+    }
+}
+
+/// A database of its own.
 pub(crate) struct Data {
-    _folder: tempfile::TempDir,
+    _place: Place,
     pub(crate) config: Config,
+}
+
+/// What a database lives in; dropping it removes it.
+enum Place {
+    Folder(#[expect(dead_code, reason = "held until the test ends")] tempfile::TempDir),
+    Server(#[expect(dead_code, reason = "held until the test ends")] postgres::Database),
+}
+
+/// A connection of the test's own, beside the node.
+pub(crate) enum Witness {
+    Sqlite(SqliteConnection),
+    Postgres(PgConnection),
+}
+
+impl Witness {
+    pub(crate) async fn run(&mut self, sql: &str) {
+        let query = sqlx::raw_sql(AssertSqlSafe(sql.to_owned()));
+        match self {
+            Self::Sqlite(connection) => query.execute(connection).await.map(drop).unwrap(),
+            Self::Postgres(connection) => query.execute(connection).await.map(drop).unwrap(),
+        }
+    }
 }
 
 impl Data {
     /// A place for a database; nothing is there yet.
     pub(crate) fn empty() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let url = format!("sqlite:{}", folder.path().join("site/cirque.db").display());
+        let (place, url) = match Store::under_test() {
+            Store::Sqlite => {
+                let folder = tempfile::tempdir().unwrap();
+                let url = format!("sqlite:{}", folder.path().join("site/cirque.db").display());
+                (Place::Folder(folder), url)
+            }
+            Store::Postgres => {
+                let database = postgres::Database::create();
+                let url = database.url();
+                (Place::Server(database), url)
+            }
+        };
         let config = Config::load(None).unwrap().with_database(&url).unwrap();
-        Self { _folder: folder, config }
+        Self { _place: place, config }
     }
 
     /// A migrated database with this many posts.
@@ -40,24 +88,59 @@ impl Data {
         data
     }
 
+    /// Where the file of an embedded database is.
     pub(crate) fn path(&self) -> PathBuf {
-        let Location::Sqlite(path) = &self.config.database.location;
-        path.clone()
+        match &self.config.database.location {
+            Location::Sqlite(path) => path.clone(),
+            Location::Postgres(url) => panic!("{url:?} is not a file"),
+        }
     }
 
-    pub(crate) async fn connect(&self) -> SqliteConnection {
-        SqliteConnection::connect(&format!("sqlite:{}", self.path().display())).await.unwrap()
+    pub(crate) async fn connect(&self) -> Witness {
+        match &self.config.database.location {
+            Location::Sqlite(path) => {
+                let url = format!("sqlite:{}", path.display());
+                Witness::Sqlite(SqliteConnection::connect(&url).await.unwrap())
+            }
+            Location::Postgres(url) => {
+                // As shown: no password is needed here.
+                Witness::Postgres(PgConnection::connect(&format!("{url:?}")).await.unwrap())
+            }
+        }
     }
 
-    /// The ids that a query finds.
+    /// The numbers that a query finds.
     pub(crate) async fn ids(&self, sql: &str) -> Vec<i64> {
-        let sql = sqlx::AssertSqlSafe(sql.to_owned());
-        sqlx::query_scalar(sql).fetch_all(&mut self.connect().await).await.unwrap()
+        self.column(sql).await
+    }
+
+    /// The first column of what a query finds.
+    pub(crate) async fn column<T>(&self, sql: &str) -> Vec<T>
+    where
+        T: Send + Unpin + sqlx::Type<sqlx::Sqlite> + sqlx::Type<sqlx::Postgres>,
+        T: for<'r> sqlx::Decode<'r, sqlx::Sqlite> + for<'r> sqlx::Decode<'r, sqlx::Postgres>,
+    {
+        let sql = AssertSqlSafe(sql.to_owned());
+        match &mut self.connect().await {
+            Witness::Sqlite(connection) => sqlx::query_scalar(sql).fetch_all(connection).await.unwrap(),
+            Witness::Postgres(connection) => sqlx::query_scalar(sql).fetch_all(connection).await.unwrap(),
+        }
     }
 
     pub(crate) async fn change(&self, sql: &str) {
-        let sql = sqlx::AssertSqlSafe(sql.to_owned());
-        sqlx::query(sql).execute(&mut self.connect().await).await.unwrap();
+        self.connect().await.run(sql).await;
+    }
+
+    /// A transaction in which another writer holds what a seed writes to; it ends when it is dropped.
+    pub(crate) async fn locked_by_another(&self) -> Witness {
+        let mut other = self.connect().await;
+        other
+            .run(match Store::under_test() {
+                Store::Sqlite => "BEGIN IMMEDIATE",
+                Store::Postgres => "BEGIN; LOCK TABLE authors, posts",
+            })
+            .await;
+        other
     }
 
     /// Adds a post whose text takes long to search for [`Data::slow_search`], and long to take over a wire.
@@ -67,10 +150,13 @@ impl Data {
 
     /// Adds the post `heavy`, whose text has this many letters.
     pub(crate) async fn add_a_post_of(&self, letters: usize) {
+        let text = match Store::under_test() {
+            Store::Sqlite => format!("replace(hex(zeroblob({})), '0', 'a')", letters / 2),
+            Store::Postgres => format!("repeat('a', {letters})"),
+        };
         self.change(&format!(
-            "UPDATE posts SET content = replace(hex(zeroblob({})), '0', 'a'), title = 'Heavy', slug = 'heavy' \
-             WHERE id = (SELECT max(id) FROM posts WHERE status = 'published' AND deleted_at IS NULL)",
-            letters / 2
+            "UPDATE posts SET content = {text}, title = 'Heavy', slug = 'heavy' \
+             WHERE id = (SELECT max(id) FROM posts WHERE status = 'published' AND deleted_at IS NULL)"
         ))
         .await;
     }

@@ -125,11 +125,8 @@ async fn only_what_is_published_is_public() {
             "SELECT id FROM posts WHERE status = '{hidden}' AND NOT coalesce({PUBLIC}, FALSE) LIMIT 1"
         );
         let id = site.data.ids(&hidden).await[0];
-        let slug: String = sqlx::query_scalar("SELECT slug FROM posts WHERE id = ?")
-            .bind(id)
-            .fetch_one(&mut site.data.connect().await)
-            .await
-            .unwrap();
+        let slug =
+            site.data.column::<String>(&format!("SELECT slug FROM posts WHERE id = {id}")).await.remove(0);
         for version in ["v1", "v2"] {
             let answer = site.get(&format!("/api/{version}/posts/{slug}")).await;
             assert_eq!(answer.status.as_u16(), 404, "{slug}");
@@ -150,11 +147,11 @@ async fn filters_choose_and_combine() {
         ("tag=15", "id IN (SELECT post_id FROM post_tags WHERE tag_id = 15)"),
         ("is_featured=true", "is_featured"),
         ("is_featured=0", "NOT is_featured"),
-        ("search=tower", "title LIKE '%tower%' OR excerpt LIKE '%tower%' OR content LIKE '%tower%'"),
+        ("search=tower", "lower(title || excerpt || content) LIKE '%tower%'"),
         ("search=Łódź", "title LIKE '%Łódź%' OR excerpt LIKE '%Łódź%' OR content LIKE '%Łódź%'"),
         ("tag=maps&author=ada", "author_id = 1 AND id IN (SELECT post_id FROM post_tags WHERE tag_id = 9)"),
-        ("category_slug=nowhere", "FALSE"),
-        ("tag=nothing", "FALSE"),
+        ("category_slug=nowhere", "1 = 0"),
+        ("tag=nothing", "1 = 0"),
     ] {
         let expected = site
             .data

@@ -1,11 +1,10 @@
 //! The statements as the database sees them, and the indexes it answers them with.
 
-use sea_query_sqlx::SqlxBinder as _;
+use sea_query::SqliteQueryBuilder;
 use sqlx::{AssertSqlSafe, Connection as _, Row as _, SqliteConnection};
 
 use super::*;
 use crate::config::{Config, Location};
-use crate::db::dialect::BUILDER;
 use crate::page::cursor::Way;
 use crate::posts::Column;
 use crate::posts::filter::Which;
@@ -23,9 +22,9 @@ fn newest(columns: &[Column]) -> List {
 #[test]
 fn fields_id_and_title_read_only_what_they_need() {
     let list = newest(&[Column::Id, Column::Title]);
-    let (select, _) = keyset_statement(&list, 20, None, NOW);
+    let (select, _) = keyset_statement(&list, 20, None, NOW, Dialect::Sqlite);
     assert_eq!(
-        select.to_string(BUILDER),
+        select.to_string(SqliteQueryBuilder),
         "SELECT \"id\", \"title\", \"published_at\" FROM \"posts\" WHERE \"status\" = 'published' \
          AND \"deleted_at\" IS NULL AND \"published_at\" <= 1000 \
          ORDER BY \"published_at\" DESC, \"tie\" DESC LIMIT 21"
@@ -36,16 +35,16 @@ fn fields_id_and_title_read_only_what_they_need() {
 fn a_later_page_seeks_to_its_place() {
     let list = newest(&[Column::Id]);
     let place = Place { way: Way::After, rank: Rank::Number(900), id: 7, edition: 0 };
-    let (select, _) = keyset_statement(&list, 5, Some(&place), NOW);
+    let (select, _) = keyset_statement(&list, 5, Some(&place), NOW, Dialect::Sqlite);
     assert_eq!(
-        select.to_string(BUILDER),
+        select.to_string(SqliteQueryBuilder),
         "SELECT \"id\", \"published_at\" FROM \"posts\" WHERE \"status\" = 'published' AND \"deleted_at\" IS NULL \
          AND (\"published_at\", \"tie\") < (900, 7) ORDER BY \"published_at\" DESC, \"tie\" DESC LIMIT 6"
     );
     let before = Place { way: Way::Before, ..place };
-    let (select, _) = keyset_statement(&list, 5, Some(&before), NOW);
+    let (select, _) = keyset_statement(&list, 5, Some(&before), NOW, Dialect::Sqlite);
     assert_eq!(
-        select.to_string(BUILDER),
+        select.to_string(SqliteQueryBuilder),
         "SELECT \"id\", \"published_at\" FROM \"posts\" WHERE \"status\" = 'published' AND \"deleted_at\" IS NULL \
          AND \"published_at\" <= 1000 AND (\"published_at\", \"tie\") > (900, 7) \
          ORDER BY \"published_at\" ASC, \"tie\" ASC LIMIT 6"
@@ -61,7 +60,7 @@ fn filters_by_name_are_looked_up_in_the_same_statement() {
         ..Filter::default()
     };
     assert_eq!(
-        count_statement(&filter, NOW).to_string(BUILDER),
+        count_statement(&filter, NOW, Dialect::Sqlite).to_string(SqliteQueryBuilder),
         "SELECT COUNT(\"posts\".\"id\") FROM \"posts\" WHERE \"status\" = 'published' AND \"deleted_at\" IS NULL \
          AND \"published_at\" <= 1000 \
          AND \"category_id\" = (SELECT \"categories\".\"id\" FROM \"categories\" WHERE \"categories\".\"slug\" = 'towers') \
@@ -76,13 +75,13 @@ async fn database() -> (tempfile::TempDir, SqliteConnection) {
     let url = format!("sqlite:{}", folder.path().join("plans.db").display());
     let config = Config::load(None).unwrap().with_database(&url).unwrap();
     crate::migrate::run(&config).await.unwrap();
-    let Location::Sqlite(path) = config.database.location;
+    let Location::Sqlite(path) = config.database.location else { unreachable!("it was made above") };
     let connection = SqliteConnection::connect(&format!("sqlite:{}", path.display())).await.unwrap();
     (folder, connection)
 }
 
 async fn plan(connection: &mut SqliteConnection, select: &SelectStatement) -> String {
-    let (sql, values) = select.build_sqlx(BUILDER);
+    let (sql, values) = Dialect::Sqlite.build(select);
     let rows = sqlx::query_with(AssertSqlSafe(format!("EXPLAIN QUERY PLAN {sql}")), values);
     let rows = rows.fetch_all(connection).await.unwrap();
     rows.iter().map(|row| row.get::<String, _>("detail")).collect::<Vec<_>>().join("; ")
@@ -101,7 +100,7 @@ async fn every_page_of_every_order_begins_at_its_place_in_an_index() {
             for way in [None, Some(Way::After), Some(Way::Before)] {
                 let from = way.map(|way| Place { way, rank: Rank::Number(900), id: 7, edition: 0 });
                 let list = list(sort, direction, &Column::ALL);
-                let (select, _) = keyset_statement(&list, 20, from.as_ref(), NOW);
+                let (select, _) = keyset_statement(&list, 20, from.as_ref(), NOW, Dialect::Sqlite);
                 let plan = plan(&mut connection, &select).await;
                 assert!(plan.starts_with(&format!("SEARCH posts USING INDEX {} (", index(sort))), "{plan}");
                 assert!(!plan.contains("TEMP B-TREE"), "{plan}");
@@ -122,10 +121,14 @@ async fn counting_and_filtering_stay_in_an_index() {
         (Filter { author: one("ada"), ..Filter::default() }, "posts_by_author"),
         (Filter { tag: one("maps"), ..Filter::default() }, "posts_by_date"),
     ] {
-        let count = plan(&mut connection, &count_statement(&filter, NOW)).await;
+        let count = plan(&mut connection, &count_statement(&filter, NOW, Dialect::Sqlite)).await;
         assert!(count.starts_with(&format!("SEARCH posts USING COVERING INDEX {index} ")), "{count}");
         let list = List { filter, ..newest(&Column::ALL) };
-        let page = plan(&mut connection, &page_statement(&list, Offset { number: 3, size: 15 }, NOW)).await;
+        let page = plan(
+            &mut connection,
+            &page_statement(&list, Offset { number: 3, size: 15 }, NOW, Dialect::Sqlite),
+        )
+        .await;
         assert!(page.starts_with(&format!("SEARCH posts USING INDEX {index} ")), "{page}");
         assert!(!page.contains("TEMP B-TREE"), "{page}");
     }

@@ -1,0 +1,17 @@
+//! The same API over PostgreSQL, and what only a database server can do.
+//!
+//! The tests see from this binary's name which database is asked for.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on says where and why")]
+
+mod catalog;
+mod changes;
+mod errors;
+mod health;
+mod limits;
+mod preparing;
+mod server;
+mod site;
+mod v1;
+mod v2;
+mod walking;
