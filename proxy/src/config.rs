@@ -16,8 +16,8 @@ use cirque_shared::telemetry::{Format, Level};
 
 use pattern::{HostPattern, PathPattern};
 use policy::{
-    Action, Balance, Client, Conditions, ErrorPage, HeaderRules, Http1, Maintenance, Outlier, Probe, Retry,
-    Rewrite, Timeouts,
+    Access, Action, Balance, Client, Conditions, ErrorPage, HeaderRules, Http1, Maintenance, Outlier, Probe,
+    RateLimit, Retry, Rewrite, Timeouts,
 };
 
 /// The compiled-in defaults and the reference of every key.
@@ -52,6 +52,8 @@ pub struct Config {
     pub routes: Vec<Route>,
     /// Pages for the edge's own answers to requests without a route.
     pub error_pages: Vec<ErrorPage>,
+    /// By name; those that routes name are among them.
+    pub rate_limits: Vec<RateLimit>,
     /// By name; every route's upstream is among them.
     pub upstreams: Vec<Upstream>,
 }
@@ -76,6 +78,8 @@ pub struct Listener {
     pub name: String,
     /// Where.
     pub address: SocketAddr,
+    /// Who may connect.
+    pub access: Access,
 }
 
 /// A match and the policy that goes with it.
@@ -107,6 +111,12 @@ pub struct Route {
     pub error_pages: Vec<ErrorPage>,
     /// Whether it is closed for the time being.
     pub maintenance: Maintenance,
+    /// Whose requests are taken.
+    pub access: Access,
+    /// The names of the limits that hold.
+    pub rate_limits: Vec<String>,
+    /// Requests at once; `None`: any number.
+    pub max_requests: Option<usize>,
 }
 
 /// A pool of backends.

@@ -3,6 +3,8 @@
 //! The data path reports what happened and is told what to do; this room asks the deciding rooms in order and
 //! keeps the record. However a request ends, dropping the exchange releases the backend and writes the line.
 
+mod admission;
+
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,10 +15,10 @@ use tokio::time::Instant;
 
 use crate::access_log::{Attempt, Line};
 use crate::edge::Edge;
-use crate::respond::{Answer, Form, RETRY_AFTER, Refusal};
+use crate::limit::concurrency::Slot;
+use crate::respond::Refusal;
 use crate::retry::{self, Attempted, Decision, Failure, GiveUp};
-use crate::route::{self, Asked, Found};
-use crate::site::Route;
+use crate::site::{Limit, Route};
 use crate::upstream::availability::Event;
 use crate::upstream::{Chosen, NoBackend, Upstream};
 
@@ -69,6 +71,9 @@ pub(crate) struct Exchange {
     matched: usize,
     /// What a refusal's answer says besides its reason.
     fields: Vec<(&'static str, String)>,
+    /// The last rate limit that it was above.
+    limited: Option<Arc<Limit>>,
+    slot: Option<Slot>,
     pub(crate) bytes_in: u64,
     pub(crate) bytes_out: u64,
     _in_flight: InFlight,
@@ -105,6 +110,8 @@ impl Exchange {
             rule: None,
             matched: 0,
             fields: Vec::new(),
+            limited: None,
+            slot: None,
             bytes_in: 0,
             bytes_out: 0,
             _in_flight: edge.metrics.http.enter(),
@@ -114,41 +121,6 @@ impl Exchange {
     /// What the request said.
     pub(crate) fn head(&self) -> &Head {
         &self.head
-    }
-
-    /// Finds the route of a request, and whether the route takes it.
-    pub(crate) fn find_route(&mut self, asked: &Asked<'_>) -> Result<Arc<Route>, Refusal> {
-        let site = self.edge.site();
-        let route = match site.table.find(asked) {
-            Found::Route { target, matched } => {
-                self.matched = matched;
-                Arc::clone(target)
-            }
-            Found::WrongMethod(methods) => {
-                self.fields.push(("Allow", methods.join(", ")));
-                return Err(Refusal::MethodNotAllowed);
-            }
-            Found::Nothing => return Err(Refusal::NoRoute),
-        };
-        route.budget.deposit();
-        self.route = Some(Arc::clone(&route));
-        self.admit(&route)?;
-        Ok(route)
-    }
-
-    /// Whether a route takes this request.
-    fn admit(&mut self, route: &Route) -> Result<(), Refusal> {
-        let closed = &route.config.maintenance;
-        if closed.is_on && !closed.allow.iter().any(|network| network.contains(&self.head.client)) {
-            self.fields.push((RETRY_AFTER, closed.retry_after.as_secs().to_string()));
-            return Err(Refusal::Maintenance);
-        }
-        Ok(())
-    }
-
-    /// What the `*` of the route's path stood for in this path.
-    pub(crate) fn rest_of(&self, path: &[u8]) -> Vec<u8> {
-        route::rest(path, self.matched)
     }
 
     /// The route that was found.
@@ -267,24 +239,6 @@ impl Exchange {
         self.status = self.status.or(Some(refusal.status()));
     }
 
-    /// Says which methods would have been understood.
-    pub(crate) fn allow(&mut self, methods: &str) {
-        self.fields.push(("Allow", methods.to_owned()));
-    }
-
-    /// The answer that a refusal leads to, for a client with this `Accept` header (empty: none).
-    pub(crate) fn answer_to(&self, refusal: Refusal, accept: &str) -> Answer {
-        let route = self.route.as_ref().map(|route| &route.config);
-        let site = self.edge.site();
-        refusal.answer(&Form {
-            accept,
-            request_id: &self.head.id,
-            pages: route.map_or(&site.config.error_pages, |route| &route.error_pages),
-            maintenance: route.and_then(|route| route.maintenance.page.as_ref()),
-            fields: &self.fields,
-        })
-    }
-
     /// What stands for the last failure, when nothing was answered.
     pub(crate) fn refusal_of_last_failure(&self) -> Option<Refusal> {
         self.last_failure.map(Refusal::of)
@@ -353,6 +307,7 @@ impl Exchange {
             bytes_out: self.bytes_out,
             attempts: &self.attempts,
             gave_up: self.gave_up.map(GiveUp::reason),
+            limited: self.limited.as_ref().map(|limit| (limit.config.name.as_str(), limit.config.is_dry_run)),
         });
     }
 }

@@ -10,6 +10,7 @@ pub mod server;
 #[doc(hidden)]
 pub mod fuzzing;
 
+mod gate;
 mod http1;
 mod listener;
 mod phases;
@@ -18,6 +19,7 @@ mod turn;
 mod exchange;
 
 mod headers;
+mod limit;
 mod route;
 
 mod balance;
@@ -28,6 +30,7 @@ mod edge;
 mod site;
 
 mod access_log;
+mod descriptors;
 mod respond;
 
 mod admin;

@@ -1,5 +1,7 @@
 //! Every metric of the edge, declared once: name, help and labels.
 
+pub(crate) mod client;
+
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -11,6 +13,7 @@ use cirque_shared::metrics::{
 
 use crate::respond::Refusal;
 use crate::retry::{Failure, GiveUp};
+use client::ClientMetrics;
 
 /// The families of the edge.
 #[derive(Clone, Debug)]
@@ -19,6 +22,7 @@ pub(crate) struct Metrics {
     pub(crate) registry: Registry,
     pub(crate) refusals: HashMap<&'static str, Counter>,
     pub(crate) access_log_dropped: Counter,
+    pub(crate) client: ClientMetrics,
     pub(crate) reloads: Reloads,
     attempts: CounterFamily,
     attempt_seconds: HistogramFamily,
@@ -79,6 +83,7 @@ impl Metrics {
                 "proxy_access_log_dropped_total",
                 "Access lines given up because their destination was too slow.",
             ),
+            client: ClientMetrics::new(registry),
             reloads: reloads(registry),
             attempts: counters(
                 "proxy_upstream_requests_total",

@@ -5,6 +5,7 @@
 
 mod answer;
 mod failure;
+mod head;
 mod peer;
 
 use std::sync::Arc;
@@ -17,16 +18,18 @@ use pingora::modules::http::HttpModules;
 use pingora::proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorSource, ErrorType, Result};
+use tokio::time::Instant;
 
-use crate::config::template::Facts;
 use crate::edge::Edge;
 use crate::exchange::{Exchange, Head, Situation};
 use crate::headers::rules::Edit;
 use crate::headers::{FORWARDING, Forwarded, forwarded};
+use crate::limit::pace::{Floor, Pace};
 use crate::respond::Refusal;
 use crate::retry::{Decision, Failure};
 use crate::route::{Asked, rewrite};
 use crate::turn;
+use head::{edit_answer, facts, too_large};
 
 /// The hooks.
 pub(crate) struct Phases {
@@ -42,6 +45,8 @@ pub(crate) struct Ctx {
     refusal: Option<Refusal>,
     /// A status was refused in favour of another attempt.
     is_retrying: bool,
+    /// How fast the client sends its body.
+    sends: Pace,
 }
 
 impl Phases {
@@ -109,6 +114,10 @@ impl ProxyHttp for Phases {
     }
 
     async fn request_filter(&self, session: &mut Session, ctx: &mut Ctx) -> Result<bool> {
+        if let Some((refusal, rule)) = too_large(session.req_header(), &self.edge.client()) {
+            ctx.exchange()?.broke(Some(rule));
+            return ctx.refuse(refusal);
+        }
         let exchange = ctx.exchange()?;
         let found = {
             let request = session.req_header();
@@ -183,6 +192,12 @@ impl ProxyHttp for Phases {
         let limit = route.and_then(|route| route.config.max_body);
         if limit.is_some_and(|limit| session.as_ref().body_bytes_read() as u64 > limit) {
             return ctx.refuse(Refusal::BodyTooLarge);
+        }
+        let client = self.edge.client();
+        let floor = Floor { rate: client.min_body_rate, window: client.body_timeout };
+        let read = session.as_ref().body_bytes_read() as u64;
+        if !end_of_stream && ctx.sends.is_too_slow(Instant::now(), read, floor) {
+            return ctx.refuse(Refusal::BodyTooSlow);
         }
         // pingora 0.9.1 ends a chunked body twice when its last piece is empty (cloudflare/pingora#935).
         if end_of_stream && body.as_ref().is_some_and(Bytes::is_empty) {
@@ -318,37 +333,6 @@ fn head(session: &Session, edge: &Edge) -> (Head, Forwarded) {
         is_idempotent: request.method.is_idempotent(),
     };
     (head, told)
-}
-
-/// What placeholders of the route may ask of this request.
-fn facts<'a>(request: &'a RequestHeader, told: &'a Forwarded, exchange: &'a Exchange) -> Facts<'a> {
-    let target = request.uri.path_and_query().map_or("", http::uri::PathAndQuery::as_str).as_bytes();
-    let path = request.uri.path().as_bytes();
-    Facts {
-        scheme: told.proto,
-        host: exchange.head().host.as_bytes(),
-        path,
-        query: target.get(path.len()..).unwrap_or_default(),
-        rest: b"",
-        method: request.method.as_str().as_bytes(),
-        client: told.client,
-        forwarded_for: &told.chain,
-        request_id: &exchange.head().id,
-        route: exchange.route().map_or("", |route| &route.config.name),
-    }
-}
-
-/// Applies the route's rules to an answer, be it a backend's or ours.
-fn edit_answer(session: &Session, head: &mut ResponseHeader, ctx: &Ctx) -> Result<()> {
-    let (Some(told), Some(exchange)) = (&ctx.forwarded, &ctx.exchange) else { return Ok(()) };
-    let Some(route) = exchange.route() else { return Ok(()) };
-    let edit = Edit::of(&route.config.response_headers, || facts(session.req_header(), told, exchange));
-    let Some(edit) = edit else { return Ok(()) };
-    edit.gone(&head.headers).iter().for_each(|name| drop(head.remove_header(name)));
-    for (name, value) in edit.fields() {
-        head.append_header(name, value)?;
-    }
-    Ok(())
 }
 
 /// All values of a header that may come in several lines.

@@ -10,12 +10,14 @@
 //! | body too large | 413 | the client's |
 //! | target too long | 414 | the client's |
 //! | expectation | 417 | the client's |
+//! | rate | 429, Retry-After, RateLimit | the client's |
 //! | head too large | 431 | the client's |
-//! | client left | 499 (logged, never sent) | the client's |
+//! | client left, reader too slow | 499 (logged, never sent) | the client's |
 //! | internal | 500 | ours |
 //! | version | 505 | the client's |
 //! | unreachable, broken answer | 502 | the backend's |
 //! | no backend | 503, Retry-After | the backends' |
+//! | overload | 503, Retry-After | nobody's |
 //! | maintenance | 503, Retry-After | nobody's |
 //! | answer too slow, deadline reached | 504 | the backend's |
 
@@ -53,6 +55,9 @@ pub(crate) enum Refusal {
     DeadlineReached,
     Acl,
     Maintenance,
+    Rate,
+    Overload,
+    ReaderTooSlow,
 }
 
 /// An answer of the edge's own.
@@ -90,7 +95,7 @@ impl<'a> Form<'a> {
 
 impl Refusal {
     /// Every refusal, so that each series exists from the start.
-    pub(crate) const ALL: [Self; 19] = [
+    pub(crate) const ALL: [Self; 22] = [
         Self::Malformed,
         Self::NoRoute,
         Self::MethodNotAllowed,
@@ -110,6 +115,9 @@ impl Refusal {
         Self::DeadlineReached,
         Self::Acl,
         Self::Maintenance,
+        Self::Rate,
+        Self::Overload,
+        Self::ReaderTooSlow,
     ];
 
     /// The value of the `reason` label and log field.
@@ -134,6 +142,9 @@ impl Refusal {
             Self::DeadlineReached => "deadline_reached",
             Self::Acl => "acl",
             Self::Maintenance => "maintenance",
+            Self::Rate => "rate",
+            Self::Overload => "overload",
+            Self::ReaderTooSlow => "reader_too_slow",
         }
     }
 
@@ -150,10 +161,11 @@ impl Refusal {
             Self::Expectation => 417,
             Self::HeadTooLarge => 431,
             Self::Version => 505,
-            Self::ClientLeft => 499,
+            Self::Rate => 429,
+            Self::ClientLeft | Self::ReaderTooSlow => 499,
             Self::Internal => 500,
             Self::Unreachable | Self::BrokenAnswer => 502,
-            Self::NoBackend | Self::Maintenance => 503,
+            Self::NoBackend | Self::Maintenance | Self::Overload => 503,
             Self::AnswerTooSlow | Self::DeadlineReached => 504,
         }
     }
@@ -180,6 +192,9 @@ impl Refusal {
             Self::DeadlineReached => "The request took longer than this site allows.",
             Self::Acl => "This address may not ask for this.",
             Self::Maintenance => "This site is closed for maintenance. Please come back later.",
+            Self::Rate => "Too many requests. Please slow down.",
+            Self::Overload => "This site is busy. Please try again shortly.",
+            Self::ReaderTooSlow => "The answer was read too slowly.",
         }
     }
 
@@ -205,7 +220,9 @@ impl Refusal {
         };
         let mut fields = vec![("Cache-Control", "no-store".to_owned())];
         fields.extend_from_slice(form.fields);
-        if self == Self::NoBackend && fields.iter().all(|(name, _)| *name != RETRY_AFTER) {
+        if matches!(self, Self::NoBackend | Self::Overload)
+            && fields.iter().all(|(name, _)| *name != RETRY_AFTER)
+        {
             fields.push((RETRY_AFTER, "1".to_owned()));
         }
         Answer { status, content_type: content_type.into(), body, fields }
@@ -278,6 +295,7 @@ pub(crate) fn title(status: u16) -> &'static str {
         413 => "Content Too Large",
         414 => "URI Too Long",
         417 => "Expectation Failed",
+        429 => "Too Many Requests",
         431 => "Request Header Fields Too Large",
         499 => "Client Closed Request",
         502 => "Bad Gateway",

@@ -21,7 +21,9 @@ use crate::admin::Admin;
 use crate::config::Config;
 use crate::config::policy::Http1;
 use crate::control::Control;
+use crate::descriptors;
 use crate::edge::Edge;
+use crate::gate::Gate;
 use crate::http1;
 use crate::listener::Listener;
 use crate::operator::Book;
@@ -61,6 +63,14 @@ pub fn run(path: &Path, config: &Config) -> anyhow::Result<()> {
     let edge = Arc::new(edge);
     let control = Control::new(Arc::clone(&edge), path.to_owned(), book);
 
+    let most_clients = descriptors::raise();
+    if most_clients < config.client.max_connections {
+        tracing::warn!(
+            max_connections = config.client.max_connections,
+            allowed = most_clients,
+            "open files allow fewer connections than client.max_connections; raise LimitNOFILE or ulimit -n"
+        );
+    }
     let conf = ServerConf {
         threads: config.threads,
         work_stealing: config.threads > 1,
@@ -72,7 +82,7 @@ pub fn run(path: &Path, config: &Config) -> anyhow::Result<()> {
     };
     let mut server = Server::new_with_opt_and_conf(None, conf);
     server.bootstrap();
-    add_listeners(&mut server, &edge);
+    add_listeners(&mut server, &edge, most_clients);
     server.add_service(on_one_thread("probes", Probes(Arc::clone(&edge))));
     server.add_service(on_one_thread("admin", Admin::new(Arc::clone(&edge), admin)));
     server.add_service(on_one_thread("drain", Drain(Arc::clone(&edge))));
@@ -85,14 +95,17 @@ pub fn run(path: &Path, config: &Config) -> anyhow::Result<()> {
 }
 
 /// Adds the path that carries HTTP/1.x, listening on every address.
-fn add_listeners(server: &mut Server, edge: &Arc<Edge>) {
+fn add_listeners(server: &mut Server, edge: &Arc<Edge>, most_clients: usize) {
     match edge.site().config.http1 {
-        Http1::Own => server.add_service(listening(edge, http1::Http1::new(Arc::clone(edge)), UNBUFFERED)),
+        Http1::Own => {
+            let app = Gate::new(edge, most_clients, http1::Http1::new(Arc::clone(edge)));
+            server.add_service(listening(edge, app, UNBUFFERED))
+        }
         Http1::Pingora => {
             let mut proxy = HttpProxy::new(Phases::new(Arc::clone(edge)), Arc::clone(&server.configuration));
             proxy.handle_init_modules();
             let app = Listener::new(Arc::new(proxy), Arc::clone(edge));
-            server.add_service(listening(edge, app, BUFFERS))
+            server.add_service(listening(edge, Gate::new(edge, most_clients, app), BUFFERS))
         }
     };
 }

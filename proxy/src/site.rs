@@ -8,8 +8,12 @@ use std::sync::Arc;
 use cirque_shared::metrics::http::RouteMetrics;
 use tokio::time::Instant;
 
+use crate::config::policy::RateLimit;
 use crate::config::{self, Config};
+use crate::limit::concurrency::Count;
+use crate::limit::rate::Memory;
 use crate::metrics::Metrics;
+use crate::metrics::client::LimitMetrics;
 use crate::operator::Orders;
 use crate::retry::budget::Budget;
 use crate::route::Table;
@@ -25,6 +29,7 @@ pub(crate) struct Site {
     /// As written.
     pub(crate) routes: Vec<Arc<Route>>,
     pub(crate) upstreams: Vec<Arc<Upstream>>,
+    pub(crate) limits: Vec<Arc<Limit>>,
 }
 
 /// A route with what belongs to it.
@@ -35,6 +40,18 @@ pub(crate) struct Route {
     pub(crate) upstream: Option<Arc<Upstream>>,
     pub(crate) budget: Arc<Budget>,
     pub(crate) metrics: Arc<RouteMetrics>,
+    /// The rate limits that hold.
+    pub(crate) limits: Vec<Arc<Limit>>,
+    /// The requests that it is working on, where there is a limit.
+    pub(crate) count: Arc<Count>,
+}
+
+/// A rate limit with what is remembered for it.
+#[derive(Debug)]
+pub(crate) struct Limit {
+    pub(crate) config: RateLimit,
+    pub(crate) memory: Arc<Memory>,
+    pub(crate) metrics: LimitMetrics,
 }
 
 impl Site {
@@ -46,6 +63,22 @@ impl Site {
             .map(|upstream| {
                 let before = previous.and_then(|previous| previous.upstream(&upstream.name));
                 Arc::new(Upstream::new(upstream.clone(), &orders, metrics, before.map(AsRef::as_ref)))
+            })
+            .collect();
+        let limits: Vec<Arc<Limit>> = config
+            .rate_limits
+            .iter()
+            .map(|limit| {
+                let before = previous.and_then(|previous| previous.limit(&limit.name));
+                let before = before.filter(|before| before.config.keys == limit.keys);
+                Arc::new(Limit {
+                    memory: before.map_or_else(
+                        || Arc::new(Memory::new(limit.keys)),
+                        |before| Arc::clone(&before.memory),
+                    ),
+                    metrics: metrics.client.limit(&limit.name),
+                    config: limit.clone(),
+                })
             })
             .collect();
         let routes: Vec<Arc<Route>> = config
@@ -66,17 +99,29 @@ impl Site {
                         || Arc::new(metrics.http.route(&route.name)),
                         |before| Arc::clone(&before.metrics),
                     ),
+                    limits: route
+                        .rate_limits
+                        .iter()
+                        .filter_map(|name| limits.iter().find(|limit| limit.config.name == *name))
+                        .map(Arc::clone)
+                        .collect(),
+                    count: before.map(|before| Arc::clone(&before.count)).unwrap_or_default(),
                     config: route.clone(),
                 })
             })
             .collect();
         let table = Table::new(routes.iter().map(|route| (&route.config, Arc::clone(route))));
-        Self { config, orders, table, routes, upstreams }
+        Self { config, orders, table, routes, upstreams, limits }
     }
 
     /// The upstream of this name.
     pub(crate) fn upstream(&self, name: &str) -> Option<&Arc<Upstream>> {
         self.upstreams.iter().find(|upstream| upstream.config.name == name)
+    }
+
+    /// The rate limit of this name.
+    fn limit(&self, name: &str) -> Option<&Arc<Limit>> {
+        self.limits.iter().find(|limit| limit.config.name == name)
     }
 
     /// The route of this name.
@@ -92,6 +137,9 @@ impl Site {
             upstream.obey(&self.orders, now);
         }
         let Some(previous) = previous else { return };
+        for gone in previous.limits.iter().filter(|limit| self.limit(&limit.config.name).is_none()) {
+            metrics.client.retire_limit(&gone.metrics);
+        }
         for gone in previous.routes.iter().filter(|route| self.route(&route.config.name).is_none()) {
             gone.metrics.retire();
         }

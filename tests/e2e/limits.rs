@@ -1,4 +1,9 @@
-//! What is refused because it is too large.
+//! What is refused because it is too large, too much, too often or too slow.
+
+mod connections;
+mod heads;
+mod rates;
+mod slowness;
 
 use cirque_tests::{Backend, Connection, Edge, Request};
 

@@ -13,7 +13,7 @@ use crate::source::{Source, read, root, rust};
 
 const FILES: [&str; 2] = ["proxy.toml", "app.toml"];
 /// Tables whose keys are names that the operator chooses.
-const NAMED: [&str; 1] = ["upstreams"];
+const NAMED: [&str; 2] = ["upstreams", "rate_limits"];
 
 struct Claim {
     place: String,

@@ -17,7 +17,7 @@ const PROXY: Layers = Layers {
     folder: "proxy/src/",
     rows: &[
         &["server", "fuzzing"],
-        &["admin", "listener", "probes"],
+        &["admin", "listener", "gate", "probes"],
         &["control"],
         &["phases", "http1"],
         &["exchange", "headers", "turn"],
@@ -29,7 +29,7 @@ const PROXY: Layers = Layers {
         &["metrics", "balance", "durable"],
         &["respond"],
         &["retry"],
-        &["route"],
+        &["route", "limit", "descriptors"],
         &["config"],
     ],
 };

@@ -38,6 +38,8 @@ pub(crate) struct Line<'a> {
     pub(crate) attempts: &'a [Attempt],
     /// Why the last failure was not tried again.
     pub(crate) gave_up: Option<&'static str>,
+    /// The rate limit that it was above, and whether that one only counts.
+    pub(crate) limited: Option<(&'a str, bool)>,
 }
 
 /// One try at one backend.
@@ -85,6 +87,9 @@ impl Line<'_> {
         }
         out.push(b']');
         optional(out, "gave_up", self.gave_up);
+        if let Some((limit, is_dry_run)) = self.limited {
+            text(out, if is_dry_run { "rate_limit_dry_run" } else { "rate_limit" }, limit);
+        }
         out.extend_from_slice(b"}\n");
     }
 }
@@ -207,6 +212,7 @@ impl Line<'static> {
             bytes_out: 2,
             attempts: &[],
             gave_up: None,
+            limited: Some(("per-client", true)),
         }
     }
 }
@@ -237,6 +243,7 @@ mod tests {
             "bytes_in": 0,
             "bytes_out": 2,
             "attempts": [],
+            "rate_limit_dry_run": "per-client",
         });
         assert_eq!(line, expected);
     }

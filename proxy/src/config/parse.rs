@@ -1,6 +1,7 @@
 //! Turns what a file says into a configuration that cannot be invalid, noting every problem on the way.
 
 mod headers;
+mod limits;
 mod listener;
 mod route;
 mod routing;
@@ -22,6 +23,7 @@ fn reference() -> raw::File {
         .expect("the reference is checked by a test");
     // The example's objects are no defaults.
     (file.listeners, file.routes, file.upstreams) = (None, None, None);
+    file.rate_limits = None;
     file
 }
 
@@ -33,6 +35,8 @@ pub(super) fn parse(file: raw::File, problems: &mut Problems) -> Config {
     let defaults = file.defaults.unwrap_or_default();
     let upstreams = upstream::upstreams(file.upstreams.unwrap_or_default(), &defaults, problems);
     let names: BTreeSet<&str> = upstreams.iter().map(|upstream| upstream.name.as_str()).collect();
+    let rate_limits = limits::rate_limits(file.rate_limits.unwrap_or_default(), problems);
+    let limit_names: BTreeSet<&str> = rate_limits.iter().map(|limit| limit.name.as_str()).collect();
     Config {
         threads: match server.threads {
             Some(0) | None => std::thread::available_parallelism().map_or(1, usize::from),
@@ -49,12 +53,13 @@ pub(super) fn parse(file: raw::File, problems: &mut Problems) -> Config {
         trusted_proxies: networks("trust.proxies", file.trust.and_then(|trust| trust.proxies), problems),
         client: listener::client(&file.client.unwrap_or_default(), problems),
         listeners: listener::listeners(file.listeners.unwrap_or_default(), problems),
-        routes: route::routes(file.routes.unwrap_or_default(), &defaults, &names, problems),
+        routes: route::routes(file.routes.unwrap_or_default(), &defaults, &names, &limit_names, problems),
         error_pages: routing::error_pages(
             "defaults.route.error_pages",
             defaults.route.unwrap_or_default().error_pages,
             problems,
         ),
+        rate_limits,
         upstreams,
     }
 }

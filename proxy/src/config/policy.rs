@@ -1,9 +1,11 @@
 //! What each room is told: plain values that cannot be invalid, below every room in the order of layers.
 
+mod limits;
 mod routing;
 
 use std::time::Duration;
 
+pub use limits::{Access, Rate, RateKey, RateLimit};
 pub use routing::{
     Action, Conditions, ErrorPage, HeaderCondition, HeaderRules, Maintenance, Page, Redirect, Respond,
     Rewrite, ValuePattern,
@@ -109,6 +111,18 @@ pub struct Client {
     pub keepalive_requests: u32,
     /// The largest request head in bytes.
     pub max_head_size: usize,
+    /// The most fields in a request head, 1 to 256.
+    pub max_headers: usize,
+    /// The longest request target in bytes.
+    pub max_target: usize,
+    /// The slowest that a body may come, in bytes a second over `body_timeout`; 0: at any pace.
+    pub min_body_rate: u64,
+    /// The slowest that an answer may be taken, in bytes a second over `send_timeout`; 0: at any pace.
+    pub min_send_rate: u64,
+    /// Connections at once, 1 or more.
+    pub max_connections: usize,
+    /// Connections at once of one client, 1 or more; trusted proxies are not counted.
+    pub max_connections_per_client: u32,
     /// For a tunnel (WebSocket) in which both sides are silent.
     pub tunnel_timeout: Duration,
     /// Whether a client that closed its half still gets its answer.

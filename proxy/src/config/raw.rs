@@ -11,7 +11,8 @@ use cirque_shared::telemetry::{Format, Level};
 
 pub use listener::{Client, Listener};
 pub use route::{
-    ErrorPage, HeaderCondition, HeaderRules, Maintenance, Redirect, Respond, Retry, Route, RoutePolicy,
+    ErrorPage, HeaderCondition, HeaderRules, Maintenance, RateLimit, Redirect, Respond, Retry, Route,
+    RoutePolicy,
 };
 pub use upstream::{Backend, BackendPolicy, Probe, Upstream, UpstreamPolicy};
 
@@ -34,6 +35,8 @@ cirque_shared::raw! {
         pub listeners: Vec<Listener>,
         /// `[[routes]]`.
         pub routes: Vec<Route>,
+        /// `[rate_limits.NAME]`.
+        pub rate_limits: BTreeMap<String, RateLimit>,
         /// `[upstreams.NAME]`.
         pub upstreams: BTreeMap<String, Upstream>,
     }

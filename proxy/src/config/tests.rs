@@ -55,7 +55,7 @@ mod toml_keys {
     fn walk(value: &Value<'_>, at: &str, out: &mut BTreeSet<String>) {
         if let Some(table) = value.get_ref().as_table() {
             // Named tables are written `*` in key paths.
-            let named = at == "upstreams";
+            let named = matches!(at, "upstreams" | "rate_limits");
             for (key, value) in table {
                 let key = if named { "*" } else { key.get_ref() };
                 walk(value, &cirque_shared::config::child(at, key), out);

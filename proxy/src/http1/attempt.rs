@@ -19,6 +19,7 @@ use crate::config::policy::Timeouts;
 use crate::config::template::Facts;
 use crate::exchange::Exchange;
 use crate::headers::rules::Edit;
+use crate::limit::pace::Floor;
 use crate::respond::Refusal;
 use crate::retry::{Decision, Failure};
 use crate::upstream::backend::Backend;
@@ -193,6 +194,9 @@ impl Connection<'_> {
                         // Only now, when there is something to wait for, does the time matter.
                         if asked || heard {
                             let now = Instant::now();
+                            if self.sends_too_slowly(work, peer, now) {
+                                return Poll::Ready(Err(Ended::Client(Refusal::BodyTooSlow)));
+                            }
                             self.clock.set((now + self.wait_for_answer(work, peer)).min(deadline));
                             if std::mem::take(&mut asked) {
                                 peer.asked = now;
@@ -218,6 +222,20 @@ impl Connection<'_> {
         } else {
             work.timeouts.read
         }
+    }
+
+    /// Whether the client, where it is its body that is waited for, sends it below the floor.
+    fn sends_too_slowly(&self, work: &mut Work<'_>, peer: &Peer, now: Instant) -> bool {
+        if !work.upload.is_under_way() {
+            return false;
+        }
+        if !peer.out.is_empty() || peer.is_deaf {
+            work.sends.rest();
+            return false;
+        }
+        let client = self.edge.client();
+        let floor = Floor { rate: client.min_body_rate, window: client.body_timeout };
+        work.sends.is_too_slow(now, work.upload.read, floor)
     }
 
     /// Moves the request's body along as far as both sides allow.

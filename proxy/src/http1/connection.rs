@@ -134,7 +134,8 @@ impl<'a> Connection<'a> {
             }
             match finder.find(&self.input) {
                 Ok(Some(end)) if end <= client.max_head_size => {
-                    return match head::parse(&self.input[..end]) {
+                    let parsed = head::parse(&self.input[..end]);
+                    return match parsed.and_then(|head| head.within(client.max_headers, client.max_target)) {
                         Ok(request) => Waited::Head(request),
                         Err(rule) => Waited::Refused(refusal_of(rule), Some(rule)),
                     };

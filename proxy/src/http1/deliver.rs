@@ -15,6 +15,7 @@ use super::tunnel;
 use super::write::{self, Then};
 use crate::exchange::Exchange;
 use crate::headers::rules::Edit;
+use crate::limit::pace::Floor;
 use crate::respond::Refusal;
 use crate::retry::Failure;
 use crate::upstream::backend::Backend;
@@ -125,7 +126,11 @@ impl Connection<'_> {
                 }
                 // Only now, when there is something to wait for, does the time matter.
                 if std::mem::take(&mut progress) {
-                    self.clock.set(self.wait_for_body(work, peer, deadline));
+                    let now = Instant::now();
+                    if self.takes_too_slowly(work, now) {
+                        return Poll::Ready(Err(Ended::Client(Refusal::ReaderTooSlow)));
+                    }
+                    self.clock.set(self.wait_for_body(work, peer, deadline, now));
                 }
                 ready!(self.clock.poll_ring(cx));
                 let client = Ended::Client(Refusal::ClientLeft);
@@ -136,9 +141,19 @@ impl Connection<'_> {
         .await
     }
 
+    /// Whether the client, where it is what is waited for, takes its answer below the floor.
+    fn takes_too_slowly(&self, work: &mut Work<'_>, now: Instant) -> bool {
+        if self.out.is_empty() {
+            work.takes.rest();
+            return false;
+        }
+        let client = self.edge.client();
+        let floor = Floor { rate: client.min_send_rate, window: client.send_timeout };
+        work.takes.is_too_slow(now, self.out.total, floor)
+    }
+
     /// Until when the next piece may be awaited.
-    fn wait_for_body(&self, work: &Work<'_>, peer: &Peer, deadline: Instant) -> Instant {
-        let now = Instant::now();
+    fn wait_for_body(&self, work: &Work<'_>, peer: &Peer, deadline: Instant, now: Instant) -> Instant {
         if !self.out.is_empty() {
             now + self.edge.client().send_timeout
         } else if is_uploading(work, peer) {

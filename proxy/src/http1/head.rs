@@ -8,8 +8,8 @@ use std::ops::Range;
 use super::lines::{Name, name};
 use super::target::{Form, is_host, path_of, target_form};
 
-/// The most header fields in a head; more are refused (nginx bounds their bytes only).
-pub(crate) const MOST_FIELDS: usize = 100;
+/// The most header fields that a head is read with; `client.client_max_headers` may allow fewer.
+pub(crate) const MOST_FIELDS: usize = 256;
 
 /// Empty lines before a request line that are skipped (RFC 9112 §2.2 asks for at least one).
 const MOST_EMPTY_LINES: usize = 2;
@@ -27,11 +27,11 @@ pub(crate) enum Rule {
     Target,
     /// RFC 9112 §5: a field is `name: value`; no space before the colon, no folded lines.
     Field,
-    /// Bounded here: [`MOST_FIELDS`].
+    /// Bounded here: the number of fields.
     TooManyFields,
     /// Bounded here: the size of a head.
     TooLarge,
-    /// Bounded here: a request line alone fills the head.
+    /// Bounded here: the target, or a request line that alone fills the head.
     TargetTooLong,
     /// RFC 9112 §3.2: one Host field in HTTP/1.1, with a valid value.
     Host,
@@ -96,6 +96,8 @@ pub(crate) struct Request {
     pub(crate) target: Range<usize>,
     /// Where the fields begin.
     pub(crate) fields: usize,
+    /// How many there are.
+    pub(crate) n_fields: usize,
     /// The host that was asked, empty when unknown (HTTP/1.0).
     pub(crate) host: Range<usize>,
     pub(crate) body: BodyLength,
@@ -114,6 +116,19 @@ pub(crate) struct Request {
     pub(crate) path: Range<usize>,
     /// The X-Request-ID that the client gave, acceptable or not.
     pub(crate) id: Option<Range<usize>>,
+}
+
+impl Request {
+    /// Whether the head is within what an operator allows of fields, and of bytes in its target.
+    pub(crate) fn within(self, most_fields: usize, most_target: usize) -> Result<Self, Rule> {
+        if self.target.len() > most_target {
+            Err(Rule::TargetTooLong)
+        } else if self.n_fields > most_fields {
+            Err(Rule::TooManyFields)
+        } else {
+            Ok(self)
+        }
+    }
 }
 
 /// Finds the end of a head in bytes that arrive in pieces, without looking at any byte twice.
@@ -217,6 +232,7 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Request, Rule> {
         path: path_of(form.target.clone(), bytes),
         target: form.target,
         fields: line,
+        n_fields: parsed.headers.len(),
         host,
         body,
         is_http10,

@@ -88,6 +88,8 @@ pub(crate) fn poll_append(
 pub(crate) struct Outgoing {
     pub(crate) bytes: Vec<u8>,
     sent: usize,
+    /// Everything that ever went out.
+    pub(crate) total: u64,
 }
 
 impl Outgoing {
@@ -109,6 +111,7 @@ impl Outgoing {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
             self.sent += sent;
+            self.total += sent as u64;
             *progress = true;
         }
         self.bytes.clear();

@@ -13,6 +13,7 @@ use super::write::Told;
 use crate::config::policy::{Action, Timeouts};
 use crate::config::template::Facts;
 use crate::exchange::{Exchange, Situation};
+use crate::limit::pace::Pace;
 use crate::respond::{self, Refusal};
 use crate::retry::Decision;
 use crate::route::{Asked, rewrite};
@@ -30,6 +31,9 @@ pub(super) struct Work<'r> {
     /// Where the input that was not used yet begins.
     pub(super) at: usize,
     pub(super) is_to_head: bool,
+    /// How fast the client sends its body, and takes its answer.
+    pub(super) sends: Pace,
+    pub(super) takes: Pace,
 }
 
 impl Connection<'_> {
@@ -53,7 +57,18 @@ impl Connection<'_> {
         let timeouts = upstream.config.timeouts;
         let target = rewrite::target(&route.config.rewrite, &self.input[request.target.clone()]);
         let total = route.config.timeout;
-        let mut work = Work { request, told, target, total, upload, timeouts, at: request.len, is_to_head };
+        let mut work = Work {
+            request,
+            told,
+            target,
+            total,
+            upload,
+            timeouts,
+            at: request.len,
+            is_to_head,
+            sends: Pace::default(),
+            takes: Pace::default(),
+        };
         loop {
             let backend = match exchange.next_backend() {
                 Ok(chosen) => Arc::clone(chosen.lease.backend()),

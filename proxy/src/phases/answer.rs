@@ -3,7 +3,8 @@
 use pingora::http::ResponseHeader;
 use pingora::proxy::Session;
 
-use super::{Ctx, edit_answer, facts, is_interim};
+use super::head::{edit_answer, facts};
+use super::{Ctx, is_interim};
 use crate::config::policy::Action;
 use crate::config::template::Facts;
 use crate::respond::{self, Answer, Refusal};

@@ -7,6 +7,7 @@ use cirque_shared::config::Problems;
 
 use super::super::policy::Client;
 use super::super::{Listener, raw};
+use super::limits;
 use super::value::{address, in_range, name, positive};
 
 pub(super) fn listeners(raw: Vec<raw::Listener>, problems: &mut Problems) -> Vec<Listener> {
@@ -25,7 +26,8 @@ pub(super) fn listeners(raw: Vec<raw::Listener>, problems: &mut Problems) -> Vec
         } else if !taken.insert(address) && address.port() != 0 {
             problems.push(&format!("{at}.address"), format!("{address} is used by another listener"));
         }
-        listeners.push(Listener { name, address });
+        let access = limits::access(&at, raw.allow, raw.deny, problems);
+        listeners.push(Listener { name, address, access });
     }
     listeners
 }
@@ -54,6 +56,36 @@ pub(super) fn client(raw: &raw::Client, problems: &mut Problems) -> Client {
             raw.client_max_header_size.unwrap_or_default().as_usize(),
             1024,
             1024 * 1024,
+            problems,
+        ),
+        max_headers: in_range(
+            "client.client_max_headers",
+            raw.client_max_headers.unwrap_or_default(),
+            1,
+            256,
+            problems,
+        ),
+        max_target: in_range(
+            "client.client_max_uri_length",
+            raw.client_max_uri_length.unwrap_or_default().as_usize(),
+            1,
+            1024 * 1024,
+            problems,
+        ),
+        min_body_rate: raw.client_min_body_rate.unwrap_or_default().0,
+        min_send_rate: raw.client_min_send_rate.unwrap_or_default().0,
+        max_connections: in_range(
+            "client.max_connections",
+            raw.max_connections.unwrap_or_default(),
+            1,
+            10_000_000,
+            problems,
+        ),
+        max_connections_per_client: in_range(
+            "client.max_connections_per_client",
+            raw.max_connections_per_client.unwrap_or_default(),
+            1,
+            10_000_000,
             problems,
         ),
         tunnel_timeout: positive("client.tunnel_timeout", raw.tunnel_timeout, problems),

@@ -9,12 +9,13 @@ use super::super::pattern::{HostPattern, PathPattern};
 use super::super::policy::{Conditions, RETRY_ON, Retry, RetryOn};
 use super::super::{Route, raw};
 use super::value::{in_range, name, one_of, patterns, positive};
-use super::{headers, routing};
+use super::{headers, limits, routing};
 
 pub(super) fn routes(
     raw: Vec<raw::Route>,
     defaults: &raw::Defaults,
     upstreams: &BTreeSet<&str>,
+    rate_limits: &BTreeSet<&str>,
     problems: &mut Problems,
 ) -> Vec<Route> {
     if raw.is_empty() {
@@ -66,6 +67,14 @@ pub(super) fn routes(
             ),
             error_pages: routing::error_pages(&format!("{at}.error_pages"), policy.error_pages, problems),
             maintenance: routing::maintenance(&format!("{at}.maintenance"), policy.maintenance, problems),
+            access: limits::access(&at, policy.allow, policy.deny, problems),
+            rate_limits: limits::named(
+                &format!("{at}.rate_limits"),
+                policy.rate_limits,
+                rate_limits,
+                problems,
+            ),
+            max_requests: policy.max_requests.filter(|most| *most > 0),
         });
     }
     routes

@@ -19,6 +19,18 @@ cirque_shared::raw! {
         pub keepalive_requests: u32,
         /// The largest request head.
         pub client_max_header_size: ByteSize,
+        /// The most fields in a head.
+        pub client_max_headers: usize,
+        /// The longest target.
+        pub client_max_uri_length: ByteSize,
+        /// The slowest body, a second.
+        pub client_min_body_rate: ByteSize,
+        /// The slowest reader, a second.
+        pub client_min_send_rate: ByteSize,
+        /// Connections at once.
+        pub max_connections: usize,
+        /// Connections at once of one client.
+        pub max_connections_per_client: u32,
         /// For a silent tunnel.
         pub tunnel_timeout: Duration,
         /// Whether a client may close its half and still be answered.
@@ -30,5 +42,9 @@ cirque_shared::raw! {
         pub name: String,
         /// Address and port.
         pub address: String,
+        /// Who may connect.
+        pub allow: Vec<String>,
+        /// Who may not.
+        pub deny: Vec<String>,
     }
 }

@@ -95,6 +95,27 @@ cirque_shared::raw! {
         pub error_pages: Vec<ErrorPage>,
         /// Whether it is closed.
         pub maintenance: Maintenance,
+        /// Who may ask.
+        pub allow: Vec<String>,
+        /// Who may not.
+        pub deny: Vec<String>,
+        /// Which named limits hold.
+        pub rate_limits: Vec<String>,
+        /// Requests at once; 0: any number.
+        pub max_requests: usize,
+    }
+    /// `[rate_limits.NAME]`: how often somebody may ask.
+    pub struct RateLimit {
+        /// Who counts as one.
+        pub key: String,
+        /// How often.
+        pub rate: String,
+        /// How many at once beyond that.
+        pub burst: u32,
+        /// Whether it only counts.
+        pub dry_run: bool,
+        /// How many keys are remembered.
+        pub keys: usize,
     }
     /// When and how often a failed attempt is tried again.
     pub struct Retry {
