@@ -21,6 +21,12 @@ pub fn with_status(status: StatusCode, value: &impl Serialize, media_type: Heade
     of(status, Bytes::from(bytes), media_type)
 }
 
+/// `response`, which nobody may keep: it holds what is for its reader alone.
+pub fn secret(mut response: Response) -> Response {
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
 /// `bytes` as they are.
 pub fn of(status: StatusCode, bytes: Bytes, media_type: HeaderValue) -> Response {
     let mut response = Response::new(Body::from(bytes));

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use cirque_shared::config::Invalid;
 use cirque_shared::telemetry::{Format, Level};
+use ipnet::IpNet;
 
 pub use location::{BadLocation, Location, PostgresUrl};
 
@@ -19,6 +20,8 @@ pub struct Config {
     pub server: Server,
     /// `[database]`.
     pub database: Database,
+    /// `[auth]`.
+    pub auth: Auth,
     /// `[health]`.
     pub health: Health,
     /// `[log]`.
@@ -36,6 +39,8 @@ pub struct Server {
     pub node: Option<String>,
     /// What links start with, without a slash at the end; empty for paths.
     pub public_url: String,
+    /// The proxies that are believed when they say who is behind them.
+    pub trusted_proxies: Vec<IpNet>,
     /// Connections open at once.
     pub max_connections: usize,
     /// Time for one request head.
@@ -87,6 +92,17 @@ pub struct Database {
     pub busy_timeout: Duration,
     /// Time for one statement on a database server.
     pub statement_timeout: Duration,
+}
+
+/// How accounts sign in.
+#[derive(Clone, Debug)]
+pub struct Auth {
+    /// How long a token from signing in is good.
+    pub token_lifetime: Duration,
+    /// Tries to sign in, per account and per address.
+    pub login_attempts: u32,
+    /// The time in which they are counted.
+    pub login_window: Duration,
 }
 
 /// How health is judged.

@@ -4,10 +4,16 @@
 //! | --- | --- | --- |
 //! | path or head that cannot be read | 400 | `bad_request` |
 //! | [`BadCursor`] | 400 | `invalid_cursor` |
+//! | no token where one is needed, or one that is not good (any more) | 401 | `unauthenticated` |
+//! | a token without the ability, a role without the right | 403 | `forbidden` |
 //! | no such route, no such post | 404 | `not_found` |
 //! | route without this method | 405 | `method_not_allowed` |
+//! | the same request is still running | 409 | `conflict` |
+//! | `If-Match` names another version | 412 | `precondition_failed` |
 //! | body above `max_body_size` | 413 | `body_too_large` |
-//! | [`query::Problems`] | 422 | `invalid_parameters` |
+//! | body that is not JSON | 415 | `unsupported_media_type` |
+//! | [`query::Problems`] of the query / of the body | 422 | `invalid_parameters` / `invalid_fields` |
+//! | too many tries | 429 | `too_many_requests` |
 //! | no connection free, lock held for too long | 503 | `overloaded` |
 //! | longer than `max_execution_time`, or a statement than `statement_timeout` | 503 | `deadline_exceeded` |
 //! | database gone | 503 | `database_unavailable` |
@@ -31,14 +37,28 @@ pub enum Code {
     BadRequest,
     /// A cursor that is not of this list.
     InvalidCursor,
+    /// No token where one is needed, or one that is not good.
+    Unauthenticated,
+    /// The token or its owner may not do this.
+    Forbidden,
     /// Nothing there.
     NotFound,
     /// The route does not have this method.
     MethodNotAllowed,
+    /// Something else is under way.
+    Conflict,
+    /// What is to be changed is not what the client knows.
+    PreconditionFailed,
+    /// The body is not JSON.
+    UnsupportedMediaType,
     /// The body is larger than allowed.
     BodyTooLarge,
     /// Parameters that are unknown or out of range.
     InvalidParameters,
+    /// Fields of the body that are unknown, missing or wrong.
+    InvalidFields,
+    /// Too many tries in a while.
+    TooManyRequests,
     /// No room for this request now.
     Overloaded,
     /// It took too long.
@@ -55,6 +75,13 @@ impl Code {
         match self {
             Self::BadRequest => "bad_request",
             Self::InvalidCursor => "invalid_cursor",
+            Self::Unauthenticated => "unauthenticated",
+            Self::Forbidden => "forbidden",
+            Self::Conflict => "conflict",
+            Self::PreconditionFailed => "precondition_failed",
+            Self::UnsupportedMediaType => "unsupported_media_type",
+            Self::InvalidFields => "invalid_fields",
+            Self::TooManyRequests => "too_many_requests",
             Self::NotFound => "not_found",
             Self::MethodNotAllowed => "method_not_allowed",
             Self::BodyTooLarge => "body_too_large",
@@ -70,10 +97,16 @@ impl Code {
     pub fn status(self) -> StatusCode {
         match self {
             Self::BadRequest | Self::InvalidCursor => StatusCode::BAD_REQUEST,
+            Self::Unauthenticated => StatusCode::UNAUTHORIZED,
+            Self::Forbidden => StatusCode::FORBIDDEN,
+            Self::Conflict => StatusCode::CONFLICT,
+            Self::PreconditionFailed => StatusCode::PRECONDITION_FAILED,
+            Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::TooManyRequests => StatusCode::TOO_MANY_REQUESTS,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::InvalidParameters => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::InvalidParameters | Self::InvalidFields => StatusCode::UNPROCESSABLE_ENTITY,
             Self::Overloaded | Self::DeadlineExceeded | Self::DatabaseUnavailable => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
@@ -81,19 +114,11 @@ impl Code {
         }
     }
 
-    /// Seconds after which trying again makes sense.
-    fn retry_after(self) -> Option<HeaderValue> {
+    /// Seconds after which trying again makes sense, unless the failure knows better.
+    fn retry_after(self) -> Option<u64> {
         match self {
-            Self::Overloaded | Self::DeadlineExceeded | Self::DatabaseUnavailable => {
-                Some(HeaderValue::from_static("1"))
-            }
-            Self::BadRequest
-            | Self::InvalidCursor
-            | Self::NotFound
-            | Self::MethodNotAllowed
-            | Self::BodyTooLarge
-            | Self::InvalidParameters
-            | Self::Internal => None,
+            Self::Overloaded | Self::DeadlineExceeded | Self::DatabaseUnavailable | Self::Conflict => Some(1),
+            _ => None,
         }
     }
 }
@@ -110,18 +135,25 @@ struct Failure {
     code: Code,
     public: String,
     fields: Vec<(String, String)>,
+    retry_after: Option<u64>,
     source: Option<Box<dyn StdError + Send + Sync>>,
+}
+
+impl Failure {
+    fn of(code: Code, public: String) -> Self {
+        Self { code, public, fields: Vec::new(), retry_after: code.retry_after(), source: None }
+    }
 }
 
 impl ApiError {
     /// A failure of which the client is told `public`.
     pub fn new(code: Code, public: impl Into<String>) -> Self {
-        Self(Arc::new(Failure { code, public: public.into(), fields: Vec::new(), source: None }))
+        Self(Arc::new(Failure::of(code, public.into())))
     }
 
     fn caused(code: Code, public: &str, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         let source = Some(source.into());
-        Self(Arc::new(Failure { code, public: public.to_owned(), fields: Vec::new(), source }))
+        Self(Arc::new(Failure { source, ..Failure::of(code, public.to_owned()) }))
     }
 
     /// The request cannot be read.
@@ -134,6 +166,25 @@ impl ApiError {
         Self::new(Code::NotFound, public)
     }
 
+    /// What is wrong with the fields of a body.
+    pub fn invalid_fields(problems: query::Problems) -> Self {
+        Self::invalid(Code::InvalidFields, "field", problems)
+    }
+
+    fn invalid(code: Code, what: &str, problems: query::Problems) -> Self {
+        let public = match problems.0.as_slice() {
+            [(name, message)] => format!("The {what} `{name}` {message}."),
+            several => format!("{} {what}s are not valid.", several.len()),
+        };
+        Self(Arc::new(Failure { fields: problems.0, ..Failure::of(code, public) }))
+    }
+
+    /// Too many tries; the next one makes sense after so many seconds.
+    pub fn too_many(public: impl Into<String>, seconds: u64) -> Self {
+        let failure = Failure::of(Code::TooManyRequests, public.into());
+        Self(Arc::new(Failure { retry_after: Some(seconds), ..failure }))
+    }
+
     /// A handler panicked.
     pub fn panicked() -> Self {
         Self::caused(Code::Internal, INTERNAL, "the handler panicked")
@@ -142,6 +193,16 @@ impl ApiError {
     /// What kind of failure it is.
     pub fn code(&self) -> Code {
         self.0.code
+    }
+
+    /// What the client is told.
+    pub fn public(&self) -> &str {
+        &self.0.public
+    }
+
+    /// What is wrong with which parameter or field.
+    pub fn fields(&self) -> &[(String, String)] {
+        &self.0.fields
     }
 
     /// The chain of causes for the log, where there is more than the client is told.
@@ -157,8 +218,12 @@ impl ApiError {
         } else {
             answer::with_status(status, &self.message(), answer::JSON)
         };
-        if let Some(seconds) = self.0.code.retry_after() {
-            response.headers_mut().insert(header::RETRY_AFTER, seconds);
+        let headers = response.headers_mut();
+        if let Some(seconds) = self.0.retry_after {
+            headers.insert(header::RETRY_AFTER, seconds.into());
+        }
+        if self.0.code == Code::Unauthenticated {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"cirque\""));
         }
         response
     }
@@ -224,11 +289,7 @@ impl IntoResponse for ApiError {
 
 impl From<query::Problems> for ApiError {
     fn from(problems: query::Problems) -> Self {
-        let public = match problems.0.as_slice() {
-            [(name, message)] => format!("The parameter `{name}` {message}."),
-            several => format!("{} parameters are not valid.", several.len()),
-        };
-        Self(Arc::new(Failure { code: Code::InvalidParameters, public, fields: problems.0, source: None }))
+        Self::invalid(Code::InvalidParameters, "parameter", problems)
     }
 }
 

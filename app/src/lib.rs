@@ -12,7 +12,9 @@ pub mod router;
 pub mod state;
 
 pub mod catalog;
+pub mod client;
 pub mod health;
+pub mod identity;
 pub mod index;
 pub mod posts;
 
@@ -21,6 +23,7 @@ pub mod categories;
 pub mod tags;
 
 pub mod answer;
+pub mod body;
 pub mod envelope;
 pub mod error;
 pub mod fields;
@@ -32,6 +35,7 @@ pub mod query;
 pub mod changes;
 pub mod db;
 pub mod metrics;
+pub mod passwords;
 pub mod settings;
 
 pub mod check;

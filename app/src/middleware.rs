@@ -12,6 +12,7 @@ use axum::middleware::Next;
 use axum::response::Response;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
+use crate::client::{self, Client};
 use crate::error::ApiError;
 use crate::state::AppState;
 
@@ -27,8 +28,12 @@ const X_SERVED_BY: HeaderName = HeaderName::from_static("x-served-by");
 /// The one layer around all routes, the unknown ones included.
 pub async fn around(State(state): State<AppState>, mut request: Request, next: Next) -> Response {
     let id = RequestId::of(request.headers());
-    let seen = observe::Seen::of(&request, &id, &state);
     request.extensions_mut().insert(id.clone());
+    if let Some(Peer(peer)) = request.extensions().get().copied() {
+        let address = client::address(peer.ip(), request.headers(), &state.trusted_proxies);
+        request.extensions_mut().insert(Client(address));
+    }
+    let seen = observe::Seen::of(&request, &id, &state);
     let accept = accepted(request.headers());
     let outcome = match bounds::body(request, state.max_body_size) {
         Ok(request) => bounds::time(next.run(request), &state).await,

@@ -3,7 +3,9 @@
 use std::fmt;
 
 use serde::{Serialize, Serializer};
-use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+use time::macros::format_description;
+use time::{Date, OffsetDateTime};
 
 /// A moment, in whole milliseconds since 1970 UTC.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -14,6 +16,21 @@ impl Moment {
     pub fn now() -> Self {
         let nanos = OffsetDateTime::now_utc().unix_timestamp_nanos();
         Self(i64::try_from(nanos / 1_000_000).unwrap_or(i64::MAX))
+    }
+
+    /// Reads ISO 8601 with an offset, or a date, which begins at midnight UTC. The years 0 to 9999.
+    pub fn parse(text: &str) -> Option<Self> {
+        let at = OffsetDateTime::parse(text, &Rfc3339).ok().or_else(|| {
+            let date = Date::parse(text, format_description!("[year]-[month]-[day]")).ok()?;
+            Some(date.midnight().assume_utc())
+        })?;
+        i64::try_from(at.unix_timestamp_nanos() / 1_000_000).ok().map(Self)
+    }
+
+    /// So much later.
+    #[must_use]
+    pub fn after(self, duration: std::time::Duration) -> Self {
+        Self(self.0.saturating_add(i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)))
     }
 }
 
@@ -43,5 +60,21 @@ mod tests {
         assert_eq!(Moment(1_762_337_106_999).to_string(), "2025-11-05T10:05:06+00:00");
         assert_eq!(Moment(-1).to_string(), "1969-12-31T23:59:59+00:00");
         assert_eq!(Moment(i64::MAX).to_string(), "1970-01-01T00:00:00+00:00");
+    }
+
+    #[test]
+    fn a_moment_is_read_with_its_offset() {
+        for (text, expected) in [
+            ("2025-11-05T10:05:06+00:00", Some(1_762_337_106_000)),
+            ("2025-11-05T12:05:06.5+02:00", Some(1_762_337_106_500)),
+            ("2025-11-05T10:05:06Z", Some(1_762_337_106_000)),
+            ("2025-11-05", Some(1_762_300_800_000)),
+            ("2025-11-05 10:05:06", None),
+            ("2025-02-30", None),
+            ("99999-01-01", None),
+            ("now", None),
+        ] {
+            assert_eq!(Moment::parse(text), expected.map(Moment), "{text}");
+        }
     }
 }

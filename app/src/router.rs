@@ -4,13 +4,14 @@ use axum::Router;
 use axum::extract::State;
 use axum::middleware::from_fn_with_state;
 use axum::response::Response;
-use axum::routing::{MethodRouter, get};
+use axum::routing::{MethodRouter, get, post};
 use http::{HeaderValue, Method, StatusCode, Uri};
 
 use crate::authors::Author;
 use crate::catalog::{Kind as _, handlers as catalog};
 use crate::categories::Category;
 use crate::error::{ApiError, Code};
+use crate::identity::handlers as identity;
 use crate::posts::{handlers as posts, v1, v2};
 use crate::state::AppState;
 use crate::tags::Tag;
@@ -25,6 +26,9 @@ const V2_POST: &str = "/api/v2/posts/{slug}";
 const V2_CATEGORY: &str = "/api/v2/categories/{slug}";
 const V2_TAG: &str = "/api/v2/tags/{slug}";
 const V2_AUTHOR: &str = "/api/v2/authors/{username}";
+const LOGIN: &str = "/api/v1/auth/login";
+const LOGOUT: &str = "/api/v1/auth/logout";
+const PROFILE: &str = "/api/v1/auth/profile";
 const HEALTH: &str = "/api/health";
 const METRICS: &str = "/api/metrics";
 const LIVE: &str = "/livez";
@@ -39,6 +43,9 @@ pub const TEMPLATES: &[&str] = &[
     V1_CATEGORY_POSTS,
     Tag::V1,
     V1_AUTHOR,
+    LOGIN,
+    LOGOUT,
+    PROFILE,
     V2,
     v2::PATH,
     V2_POST,
@@ -54,7 +61,7 @@ pub const TEMPLATES: &[&str] = &[
     READY,
 ];
 
-fn routes() -> [(&'static str, MethodRouter<AppState>); 20] {
+fn routes() -> [(&'static str, MethodRouter<AppState>); 23] {
     [
         (v1::PATH, get(posts::v1_list)),
         (V1_POST, get(posts::v1_single)),
@@ -63,6 +70,9 @@ fn routes() -> [(&'static str, MethodRouter<AppState>); 20] {
         (V1_CATEGORY_POSTS, get(posts::v1_in_category)),
         (Tag::V1, get(catalog::v1_list::<Tag>)),
         (V1_AUTHOR, get(catalog::v1_single::<Author>)),
+        (LOGIN, post(identity::login)),
+        (LOGOUT, post(identity::logout)),
+        (PROFILE, get(identity::profile)),
         (V2, get(index::v2)),
         (v2::PATH, get(posts::v2_list)),
         (V2_POST, get(posts::v2_single)),

@@ -16,7 +16,11 @@ use self::random::Random;
 use self::subjects::{AUTHORS, SECTIONS, SUBJECTS, TAGS};
 use crate::config::Config;
 use crate::db::{Db, Error, Open, Writer};
+use crate::identity::accounts::New;
+use crate::identity::{self, Role};
 use crate::metrics::DatabaseMetrics;
+use crate::moment::Moment;
+use crate::passwords;
 
 /// The most posts that are written in one go.
 pub const MAX_POSTS: u64 = 10_000_000;
@@ -34,12 +38,14 @@ const SPAN: i64 = 6 * 365 * DAY;
 const BATCH: usize = 200;
 
 /// What was done.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum Outcome {
     /// Posts were written.
     Sown {
         /// How many.
         posts: u64,
+        /// Who may sign in now; told this once.
+        admin: Login,
     },
     /// There were posts or authors already; nothing was changed.
     AlreadyThere {
@@ -48,10 +54,41 @@ pub enum Outcome {
     },
 }
 
+/// What to sign in with.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Login {
+    /// The e-mail address.
+    pub email: String,
+    /// The password, which was made for this database and is kept nowhere.
+    pub password: String,
+}
+
+/// The password is for the operator's eyes, not for a log.
+impl fmt::Debug for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Sown { posts, .. } => write!(f, "Sown({posts})"),
+            Self::AlreadyThere { posts } => write!(f, "AlreadyThere({posts})"),
+        }
+    }
+}
+
+impl Outcome {
+    /// Who may sign in, if that is new; for the operator's eyes.
+    pub fn login(&self) -> Option<String> {
+        match self {
+            Self::Sown { admin, .. } => {
+                Some(format!("sign in as {} with the password {} (shown once)", admin.email, admin.password))
+            }
+            Self::AlreadyThere { .. } => None,
+        }
+    }
+}
+
 impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Sown { posts } => write!(f, "wrote {posts} posts"),
+            Self::Sown { posts, .. } => write!(f, "wrote {posts} posts"),
             Self::AlreadyThere { posts } => write!(f, "left {posts} posts as they were"),
         }
     }
@@ -103,8 +140,33 @@ async fn sow(db: &Db, count: u64) -> Result<Outcome, Error> {
     for table in ["authors", "categories", "tags", "posts"] {
         writer.settle_ids(table).await?;
     }
+    let admin = accounts(&mut writer).await?;
     writer.commit().await?;
-    Ok(Outcome::Sown { posts: count })
+    Ok(Outcome::Sown { posts: count, admin })
+}
+
+/// Gives every author an account: the first is an admin with a password made here and now, the second an editor. The
+/// others get in with what `cirque app user password` or `cirque app token create` gives them.
+async fn accounts(writer: &mut Writer<'_>) -> Result<Login, Error> {
+    let password = passwords::make();
+    let made = password.clone();
+    let hash = tokio::task::spawn_blocking(move || passwords::hash(&made)).await;
+    let hash = hash.map_err(|_| Error::Statement(sqlx::Error::WorkerCrashed))?;
+    for (index, (name, username, _)) in AUTHORS.into_iter().enumerate() {
+        let (role, password_hash) = match index {
+            0 => (Role::Admin, Some(hash.as_str())),
+            1 => (Role::Editor, None),
+            _ => (Role::Author, None),
+        };
+        let email = &email(username);
+        let account = New { name, username, email, role, password_hash };
+        identity::accounts::create(writer, &account, Moment(NEWEST)).await?;
+    }
+    Ok(Login { email: email(AUTHORS[0].1), password })
+}
+
+fn email(username: &str) -> String {
+    format!("{username}@example.com")
 }
 
 async fn count_of(table: &'static str, writer: &mut Writer<'_>) -> Result<u64, Error> {
@@ -122,7 +184,7 @@ fn surroundings() -> [InsertStatement; 3] {
         insert("authors", &["id", "name", "username", "email", "avatar", "bio", "created_at", "updated_at"]);
     for (index, (name, username, bio)) in AUTHORS.into_iter().enumerate() {
         let avatar = (index % 2 == 0).then(|| format!("https://img.example.com/people/{username}.jpg"));
-        let email = format!("{username}@example.com");
+        let email = email(username);
         authors.values_panic([
             number(index).into(),
             name.into(),

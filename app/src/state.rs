@@ -7,12 +7,14 @@ use std::time::Duration;
 
 use cirque_shared::metrics::Registry;
 use http::HeaderValue;
+use ipnet::IpNet;
 
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::db::{Db, Open};
 use crate::lifecycle::Lifecycle;
 use crate::metrics::{DatabaseMetrics, Metrics};
 use crate::page::cursor::Key;
+use crate::passwords::Passwords;
 use crate::{db, settings};
 
 /// One node's state. Cheap to clone.
@@ -26,6 +28,12 @@ pub struct Inner {
     pub db: Db,
     /// Signs cursors.
     pub cursor_key: Key,
+    /// Compares passwords.
+    pub passwords: Passwords,
+    /// How accounts sign in.
+    pub auth: config::Auth,
+    /// The proxies that are believed when they say who is behind them.
+    pub trusted_proxies: Vec<IpNet>,
     /// What links start with.
     pub public_url: String,
     /// The node's name, as it is sent in `X-Served-By`.
@@ -82,6 +90,9 @@ impl AppState {
         Ok(Self(Arc::new(Inner {
             db,
             cursor_key,
+            passwords: Passwords::default(),
+            auth: config.auth.clone(),
+            trusted_proxies: config.server.trusted_proxies.clone(),
             public_url: config.server.public_url.clone(),
             node,
             metrics: Metrics::new(registry, templates),

@@ -1,5 +1,7 @@
 //! `cirque app …`: serves the API and prepares its database.
 
+mod accounts;
+
 use std::path::PathBuf;
 
 use anyhow::Context as _;
@@ -20,6 +22,12 @@ pub(super) enum Command {
     /// Fill an empty database with demo articles, the same ones for the same number.
     #[command(after_help = "Example:\n  cirque app seed --posts 500 --database sqlite:var/app.db")]
     Seed(Seed),
+    /// Accounts: who may sign in, and as what.
+    #[command(subcommand)]
+    User(accounts::User),
+    /// Tokens: what programs get in with.
+    #[command(subcommand)]
+    Token(accounts::Token),
     /// Check the configuration, the database and its schema.
     #[command(after_help = "Example:\n  cirque app check --database sqlite:var/app.db")]
     Check(Where),
@@ -90,8 +98,11 @@ pub(super) fn run(command: Command) -> Result<(), Failure> {
         Command::Seed(seed) => {
             let outcome = block_on(cirque_app::seed::run(&seed.place.load()?, seed.posts))??;
             say(&outcome.to_string());
+            outcome.login().iter().for_each(|login| say(login));
             Ok(())
         }
+        Command::User(command) => accounts::user(&command),
+        Command::Token(command) => accounts::token(&command),
         Command::Check(place) => {
             let findings = block_on(cirque_app::check::run(&place.load()?))?;
             for finding in &findings {

@@ -63,7 +63,11 @@ pub(super) async fn database(plan: &Plan, posts: u64) -> anyhow::Result<String> 
     if posts == 0 {
         return Ok("no demo posts".to_owned());
     }
-    Ok(cirque_app::seed::run(&config, posts).await?.to_string())
+    let seeded = cirque_app::seed::run(&config, posts).await?;
+    Ok(match seeded.login() {
+        Some(login) => format!("{seeded}\n{login}"),
+        None => seeded.to_string(),
+    })
 }
 
 /// Writes the edge's configuration.

@@ -1,6 +1,7 @@
 //! One binary of end-to-end tests: each module is one promise of the edge or of the site.
 
 mod abuse;
+mod accounts;
 mod balancing;
 mod config;
 mod corpus;

@@ -1,13 +1,15 @@
 //! Turns what a file says into a [`Config`], noting everything that is out of range.
 
 use std::fmt::{Debug, Display};
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use cirque_shared::config::units::ByteSize;
 use cirque_shared::config::{Invalid, Problems, read_file, read_text};
+use ipnet::IpNet;
 
-use super::{Config, Database, Health, Location, Log, Server, raw};
+use super::{Auth, Config, Database, Health, Location, Log, Server, raw};
 
 /// The complete reference, and the default of every key.
 pub const DEFAULTS: &str = include_str!("../../../conf/app.toml");
@@ -26,6 +28,7 @@ pub fn parse(raw: raw::File, problems: &mut Problems) -> Config {
     Config {
         server: server(raw.server.unwrap_or_default(), problems),
         database: database(raw.database.unwrap_or_default(), problems),
+        auth: auth(&raw.auth.unwrap_or_default(), problems),
         health: Health { timeout: timeout("health.timeout", raw.health.and_then(|h| h.timeout), problems) },
         log: log(&raw.log.unwrap_or_default()),
     }
@@ -60,6 +63,7 @@ fn server(raw: raw::Server, problems: &mut Problems) -> Server {
         port: problems.require("server.port", raw.port),
         node: node(raw.node, problems),
         public_url: public_url(raw.public_url, problems),
+        trusted_proxies: networks("server.trusted_proxies", raw.trusted_proxies, problems),
         max_connections: connections.check("server.max_connections", raw.max_connections, problems),
         header_timeout,
         keep_alive_timeout,
@@ -70,6 +74,21 @@ fn server(raw: raw::Server, problems: &mut Problems) -> Server {
         drain_delay,
         grace_period,
     }
+}
+
+fn networks(key: &str, written: Option<Vec<String>>, problems: &mut Problems) -> Vec<IpNet> {
+    let mut networks = Vec::new();
+    for (index, text) in written.into_iter().flatten().enumerate() {
+        let address = text.parse::<IpAddr>().map(IpNet::from);
+        match address.or_else(|_| text.parse::<IpNet>()) {
+            Ok(network) => networks.push(network),
+            Err(_) => problems.push(
+                &format!("{key}[{index}]"),
+                format!("must be an address or a network like \"10.0.0.0/8\", got {text:?}"),
+            ),
+        }
+    }
+    networks
 }
 
 /// The name goes into a header: visible ASCII only.
@@ -113,6 +132,17 @@ fn database(raw: raw::Database, problems: &mut Problems) -> Database {
         busy_timeout: waiting("database.busy_timeout", raw.busy_timeout, S(0), S(600)),
         statement_timeout: waiting("database.statement_timeout", raw.statement_timeout, MS(10), S(3600)),
     }
+}
+
+fn auth(raw: &raw::Auth, problems: &mut Problems) -> Auth {
+    const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
+    let mut duration =
+        |key: &str, value, least, most| Range { least, most, show: spoken }.check(key, value, problems);
+    let token_lifetime = duration("auth.token_lifetime", raw.token_lifetime, S(60), YEAR);
+    let login_window = duration("auth.login_window", raw.login_window, S(1), S(24 * 3600));
+    let attempts = Range { least: 1, most: 1000, show: u32::to_string };
+    let login_attempts = attempts.check("auth.login_attempts", raw.login_attempts, problems);
+    Auth { token_lifetime, login_attempts, login_window }
 }
 
 fn log(raw: &raw::Log) -> Log {

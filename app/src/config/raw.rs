@@ -12,6 +12,8 @@ cirque_shared::raw! {
         pub server: Server,
         /// Where the data is.
         pub database: Database,
+        /// How accounts sign in.
+        pub auth: Auth,
         /// How health is judged.
         pub health: Health,
         /// What is logged.
@@ -28,6 +30,8 @@ cirque_shared::raw! {
         pub node: String,
         /// What links start with; "" for paths.
         pub public_url: String,
+        /// Addresses and networks.
+        pub trusted_proxies: Vec<String>,
         /// 1 to 100000.
         pub max_connections: usize,
         /// 100ms to 10m.
@@ -62,6 +66,16 @@ cirque_shared::raw! {
         pub busy_timeout: Duration,
         /// 10ms to 1h.
         pub statement_timeout: Duration,
+    }
+
+    /// `[auth]`.
+    pub struct Auth {
+        /// 1m to 1y.
+        pub token_lifetime: Duration,
+        /// 1 to 1000.
+        pub login_attempts: u32,
+        /// 1s to 24h.
+        pub login_window: Duration,
     }
 
     /// `[health]`.

@@ -26,7 +26,11 @@ macro_rules! step {
 }
 
 /// Every migration, oldest first.
-const ALL: &[Step] = &[step!(1, "content", "0001_content.sql"), step!(2, "changes", "0002_changes.sql")];
+const ALL: &[Step] = &[
+    step!(1, "content", "0001_content.sql"),
+    step!(2, "changes", "0002_changes.sql"),
+    step!(3, "identity", "0003_identity.sql"),
+];
 
 /// Where the applied ones are recorded.
 const TABLE: &str = "migrations";

@@ -7,7 +7,8 @@ use http::Method;
 use hyper::body::Body as _;
 use tokio::time::Instant;
 
-use super::{Peer, RequestId};
+use super::RequestId;
+use crate::client::Client;
 use crate::error::{ApiError, Code};
 use crate::state::AppState;
 
@@ -66,7 +67,7 @@ impl Seen {
             method: request.method().clone(),
             route: request.extensions().get::<MatchedPath>().cloned(),
             path: request.uri().path().chars().take(SHOWN).collect(),
-            client: request.extensions().get::<Peer>().map(|peer| peer.0.ip()),
+            client: request.extensions().get::<Client>().map(|Client(address)| *address),
             is_answered: false,
             _in_flight: state.metrics.http.enter(),
             state: state.clone(),

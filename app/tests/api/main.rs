@@ -7,6 +7,7 @@ mod changes;
 mod connections;
 mod errors;
 mod health;
+mod identity;
 mod limits;
 mod preparing;
 mod site;

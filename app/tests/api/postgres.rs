@@ -8,6 +8,7 @@ mod catalog;
 mod changes;
 mod errors;
 mod health;
+mod identity;
 mod limits;
 mod preparing;
 mod server;

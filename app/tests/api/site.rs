@@ -5,7 +5,10 @@ use std::path::PathBuf;
 use axum::Router;
 use axum::body::Body;
 use cirque_app::config::{Config, Location};
+use cirque_app::identity::admin::Accounts;
+use cirque_app::identity::{Abilities, Ability};
 use cirque_app::router::{TEMPLATES, router};
+use cirque_app::seed::{Login, Outcome};
 use cirque_app::state::AppState;
 use cirque_tests::postgres;
 use http::{HeaderMap, Request, StatusCode};
@@ -37,6 +40,8 @@ impl Store {
 pub(crate) struct Data {
     _place: Place,
     pub(crate) config: Config,
+    /// Who may sign in to a seeded site.
+    pub(crate) admin: Option<Login>,
 }
 
 /// What a database lives in; dropping it removes it.
@@ -77,15 +82,31 @@ impl Data {
             }
         };
         let config = Config::load(None).unwrap().with_database(&url).unwrap();
-        Self { _place: place, config }
+        Self { _place: place, config, admin: None }
     }
 
     /// A migrated database with this many posts.
     pub(crate) async fn seeded(posts: u64) -> Self {
-        let data = Self::empty();
+        let mut data = Self::empty();
         cirque_app::migrate::run(&data.config).await.unwrap();
-        cirque_app::seed::run(&data.config, posts).await.unwrap();
+        if let Outcome::Sown { admin, .. } = cirque_app::seed::run(&data.config, posts).await.unwrap() {
+            data.admin = Some(admin);
+        }
         data
+    }
+
+    /// A token of one of the seed's authors (ada is an admin, bruno an editor, chiyo and the others authors).
+    pub(crate) async fn token(&self, username: &str, abilities: &[Ability]) -> String {
+        let accounts = Accounts::open(&self.config).await.unwrap();
+        let hour = std::time::Duration::from_secs(3600);
+        let token = accounts.create_token(username, "test", &Abilities::of(abilities), hour).await.unwrap();
+        accounts.close().await;
+        token
+    }
+
+    /// A token with all abilities.
+    pub(crate) async fn full_token(&self, username: &str) -> String {
+        self.token(username, &[Ability::ReadPosts, Ability::WritePosts]).await
     }
 
     /// Where the file of an embedded database is.
@@ -195,6 +216,17 @@ impl Site {
         self.send(Request::get(path).body(Body::empty()).unwrap()).await
     }
 
+    /// Sends JSON with a token, if there is one.
+    pub(crate) async fn call(&self, method: &str, path: &str, token: Option<&str>, json: &Value) -> Answer {
+        self.send(json_request(method, path, token, json)).await
+    }
+
+    /// Reads with a token.
+    pub(crate) async fn get_as(&self, token: &str, path: &str) -> Answer {
+        let request = Request::get(path).header("authorization", format!("Bearer {token}"));
+        self.send(request.body(Body::empty()).unwrap()).await
+    }
+
     /// The JSON of a 200.
     pub(crate) async fn json(&self, path: &str) -> Value {
         let answer = self.get(path).await;
@@ -209,6 +241,15 @@ impl Site {
             text.lines().find_map(|line| line.strip_prefix("database_statements_total{intent=\"read\"} "));
         line.unwrap().parse().unwrap()
     }
+}
+
+/// A request with a JSON body.
+pub(crate) fn json_request(method: &str, path: &str, token: Option<&str>, json: &Value) -> Request<Body> {
+    let mut request = Request::builder().method(method).uri(path).header("content-type", "application/json");
+    if let Some(token) = token {
+        request = request.header("authorization", format!("Bearer {token}"));
+    }
+    request.body(Body::from(json.to_string())).unwrap()
 }
 
 /// What came back.
