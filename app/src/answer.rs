@@ -16,9 +16,14 @@ pub fn json(value: &impl Serialize) -> Response {
 
 /// `value` as JSON of the given media type.
 pub fn with_status(status: StatusCode, value: &impl Serialize, media_type: HeaderValue) -> Response {
+    of(status, bytes(value), media_type)
+}
+
+/// `value` as JSON.
+pub fn bytes(value: &impl Serialize) -> Bytes {
     let mut bytes = Vec::with_capacity(4096);
     serde_json::to_writer(&mut bytes, value).expect("answers have string keys and no failing values");
-    of(status, Bytes::from(bytes), media_type)
+    Bytes::from(bytes)
 }
 
 /// `response`, which nobody may keep: it holds what is for its reader alone.

@@ -1,12 +1,13 @@
 //! Decides what a write makes stale: every write raises the number of each tag it touches, in its own transaction.
 //!
-//! An answer that is kept remembers the numbers of its tags, read *before* what it was made from; it is stale as soon
-//! as one of them has grown. Raising a number is one statement, whatever the number of answers that carry the tag.
+//! An answer that is kept remembers up to which number changes were known *before* what it was made from was read; it
+//! is stale as soon as one of its tags has a greater one. Raising takes two statements, whatever the number of answers
+//! that carry the tag.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::fmt;
 
-use sea_query::{Expr, ExprTrait, OnConflict, Query};
+use sea_query::{Expr, ExprTrait, OnConflict, Order, Query};
 
 use crate::db::{Error, Reader, Writer};
 
@@ -39,8 +40,13 @@ impl fmt::Display for Tag {
     }
 }
 
-/// Raises the numbers of `tags`; to be called last in a transaction that changes what they stand for. They are raised
-/// in one order, so that two writers never wait for each other.
+/// The tag that is raised by every write: its number is the latest of all.
+const CLOCK: &str = "*";
+/// The most tags that are read at once.
+const MOST: u64 = 1000;
+
+/// Gives the next number to `tags`; to be called last in a transaction that changes what they stand for. Writers take
+/// turns at the number, so that numbers become visible in their order: who has seen one has seen all before it.
 ///
 /// # Errors
 ///
@@ -49,32 +55,81 @@ pub async fn bump(writer: &mut Writer<'_>, tags: &BTreeSet<Tag>) -> Result<(), E
     if tags.is_empty() {
         return Ok(());
     }
+    let one_more = Expr::col((TABLE, "version")).add(1_i64);
+    let tick = Query::insert()
+        .into_table(TABLE)
+        .columns(["tag", "version"])
+        .values_panic([Expr::val(CLOCK), Expr::val(1_i64)])
+        .on_conflict(OnConflict::column("tag").value("version", one_more).to_owned())
+        .returning_col("version")
+        .take();
+    let number: i64 = match writer.returning(&tick).await? {
+        Some(row) => row.cells().take()?,
+        None => return Ok(()),
+    };
     let mut raise = Query::insert();
     raise.into_table(TABLE).columns(["tag", "version"]);
     for tag in tags {
-        raise.values_panic([Expr::val(tag.to_string()), Expr::val(1_i64)]);
+        raise.values_panic([Expr::val(tag.to_string()), Expr::val(number)]);
     }
-    let one_more = Expr::col((TABLE, "version")).add(1_i64);
-    raise.on_conflict(OnConflict::column("tag").value("version", one_more).to_owned());
+    raise.on_conflict(OnConflict::column("tag").update_column("version").to_owned());
     writer.execute(&raise).await?;
     Ok(())
 }
 
-/// The numbers of `tags`; those that are left out were never raised and count as 0.
+/// What was raised.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Raised {
+    /// Tags and their numbers.
+    pub tags: Vec<(String, i64)>,
+    /// All changes up to this number are among them.
+    pub up_to: i64,
+    /// There were too many tags to name them: everything may have changed.
+    pub is_partial: bool,
+}
+
+impl Raised {
+    /// Nothing, after this number.
+    pub fn none(up_to: i64) -> Self {
+        Self { up_to, ..Self::default() }
+    }
+}
+
+/// The number of the latest change; 0 before the first.
 ///
 /// # Errors
 ///
 /// Those of the database.
-pub async fn versions(db: Reader<'_>, tags: &BTreeSet<Tag>) -> Result<HashMap<String, i64>, Error> {
+pub async fn latest(db: Reader<'_>) -> Result<i64, Error> {
+    let clock = Query::select().column("version").from(TABLE).and_where(Expr::col("tag").eq(CLOCK)).take();
+    match db.first(&clock).await? {
+        Some(row) => row.cells().take(),
+        None => Ok(0),
+    }
+}
+
+/// What was raised after the number `seen`.
+///
+/// # Errors
+///
+/// Those of the database.
+pub async fn since(db: Reader<'_>, seen: i64) -> Result<Raised, Error> {
     let select = Query::select()
         .columns(["tag", "version"])
         .from(TABLE)
-        .and_where(Expr::col("tag").is_in(tags.iter().map(ToString::to_string)))
+        .and_where(Expr::col("version").gt(seen))
+        .order_by("version", Order::Asc)
+        .limit(MOST)
         .take();
     let rows = db.all(&select).await?;
-    let pair = |row: &crate::db::Row| {
+    let mut tags = Vec::with_capacity(rows.len());
+    for row in &rows {
         let mut cells = row.cells();
-        Ok((cells.take()?, cells.take()?))
-    };
-    rows.iter().map(pair).collect()
+        tags.push((cells.take()?, cells.take()?));
+    }
+    if tags.len() as u64 == MOST {
+        return Ok(Raised { tags: Vec::new(), up_to: latest(db).await?, is_partial: true });
+    }
+    let up_to = tags.iter().map(|(_, number)| *number).max().unwrap_or(seen);
+    Ok(Raised { tags, up_to, is_partial: false })
 }

@@ -22,6 +22,8 @@ pub struct Config {
     pub database: Database,
     /// `[auth]`.
     pub auth: Auth,
+    /// `[cache]`.
+    pub cache: Cache,
     /// `[health]`.
     pub health: Health,
     /// `[log]`.
@@ -103,6 +105,27 @@ pub struct Auth {
     pub login_attempts: u32,
     /// The time in which they are counted.
     pub login_window: Duration,
+}
+
+/// What is answered from memory, and for how long.
+#[derive(Clone, Debug)]
+pub struct Cache {
+    /// Bytes that kept answers may take; 0 keeps none.
+    pub max_size: u64,
+    /// Time for lists of v1.
+    pub v1_list: Duration,
+    /// Time for single things of v1.
+    pub v1_detail: Duration,
+    /// Time for lists of v2.
+    pub v2_list: Duration,
+    /// Time for single things of v2.
+    pub v2_detail: Duration,
+    /// How long clients may keep an answer without asking.
+    pub client_max_age: Duration,
+    /// After its time, how long an answer is served while it is made anew.
+    pub stale_while_revalidate: Duration,
+    /// After its time, how long an answer is served when it cannot be made anew.
+    pub stale_if_error: Duration,
 }
 
 /// How health is judged.

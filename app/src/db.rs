@@ -75,6 +75,11 @@ impl Db {
         Reader { pools: &self.pools, statements: &self.metrics.reads }
     }
 
+    /// To ask what has changed; counted apart, because it happens beside requests.
+    pub fn watch(&self) -> Reader<'_> {
+        Reader { pools: &self.pools, statements: &self.metrics.watches }
+    }
+
     /// To write: a transaction. In SQLite it holds the write lock from its start; in PostgreSQL rows that are read
     /// to be changed are locked with [`SelectStatement::lock_exclusive`]. Dropping it undoes it.
     ///

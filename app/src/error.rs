@@ -114,6 +114,11 @@ impl Code {
         }
     }
 
+    /// Whether it is our side that failed, not the client's.
+    pub fn is_ours(self) -> bool {
+        self.status().is_server_error()
+    }
+
     /// Seconds after which trying again makes sense, unless the failure knows better.
     fn retry_after(self) -> Option<u64> {
         match self {

@@ -58,7 +58,12 @@ pub async fn health(State(state): State<AppState>) -> Response {
         status: if is_healthy { "healthy" } else { "unhealthy" },
         timestamp: Moment::now(),
         node: state.node.to_str().unwrap_or_default(),
-        services: Services { database, cache: Part::Disabled, queue: Part::Disabled, queue_size: 0 },
+        services: Services {
+            database,
+            cache: if state.cache.is_on() { Part::Ok } else { Part::Disabled },
+            queue: Part::Disabled,
+            queue_size: 0,
+        },
     };
     let status = if is_healthy { StatusCode::OK } else { NOT_SERVING };
     answer::with_status(status, &report, answer::JSON)

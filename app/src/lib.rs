@@ -24,6 +24,7 @@ pub mod tags;
 
 pub mod answer;
 pub mod body;
+pub mod cache;
 pub mod envelope;
 pub mod error;
 pub mod fields;

@@ -35,6 +35,45 @@ pub struct ConnectionMetrics {
     pub cut: Counter,
 }
 
+/// What is answered from memory.
+#[derive(Clone, Debug)]
+pub struct CacheMetrics {
+    /// From memory.
+    pub hit: Counter,
+    /// Made for the request, or for one that waited beside it.
+    pub miss: Counter,
+    /// From memory, although it should have been made anew.
+    pub stale: Counter,
+    /// Neither looked for nor kept.
+    pub bypass: Counter,
+    /// Answers that were not made because another request made them.
+    pub coalesced: Counter,
+    /// Answers that are kept.
+    pub entries: Gauge,
+    /// Bytes they take.
+    pub bytes: Gauge,
+}
+
+impl CacheMetrics {
+    /// Declares them.
+    pub fn new(registry: &Registry) -> Self {
+        let requests = registry.counters(
+            "cache_requests_total",
+            "Requests that could be answered from memory, by what came of it; coalesced ones are a part of the misses.",
+            &["result"],
+        );
+        Self {
+            hit: requests.with(&["hit"]),
+            miss: requests.with(&["miss"]),
+            stale: requests.with(&["stale"]),
+            bypass: requests.with(&["bypass"]),
+            coalesced: requests.with(&["coalesced"]),
+            entries: registry.gauge("cache_entries", "Answers that are kept in memory."),
+            bytes: registry.gauge("cache_bytes", "Bytes that kept answers take."),
+        }
+    }
+}
+
 /// What the database is asked.
 #[derive(Debug)]
 pub struct DatabaseMetrics {
@@ -42,6 +81,8 @@ pub struct DatabaseMetrics {
     pub reads: Counter,
     /// Statements for writing.
     pub writes: Counter,
+    /// Questions for what has changed.
+    pub watches: Counter,
     connections: GaugeFamily,
 }
 
@@ -55,7 +96,12 @@ impl DatabaseMetrics {
         );
         let connections =
             registry.gauges("database_connections", "Connections to the database.", &["pool", "state"]);
-        Self { reads: statements.with(&["read"]), writes: statements.with(&["write"]), connections }
+        Self {
+            reads: statements.with(&["read"]),
+            writes: statements.with(&["write"]),
+            watches: statements.with(&["watch"]),
+            connections,
+        }
     }
 
     /// Notes how many connections a pool has, and how many of them are idle.

@@ -1,6 +1,9 @@
 //! Decides how a moment is kept and shown: milliseconds since 1970 UTC inside, ISO 8601 with offset outside.
 
 use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
 
 use serde::{Serialize, Serializer};
 use time::format_description::well_known::Rfc3339;
@@ -31,6 +34,29 @@ impl Moment {
     #[must_use]
     pub fn after(self, duration: std::time::Duration) -> Self {
         Self(self.0.saturating_add(i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)))
+    }
+}
+
+impl Moment {
+    /// The time from `earlier` to this moment; none if it is not earlier.
+    pub fn since(self, earlier: Self) -> Duration {
+        Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
+    }
+}
+
+/// What a node takes the time from: the system's clock, which tests may put forward. Cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub struct Clock(Arc<AtomicI64>);
+
+impl Clock {
+    /// This moment.
+    pub fn now(&self) -> Moment {
+        Moment(Moment::now().0.saturating_add(self.0.load(Ordering::Relaxed)))
+    }
+
+    /// From now on, it is so much later.
+    pub fn put_forward(&self, by: Duration) {
+        self.0.fetch_add(i64::try_from(by.as_millis()).unwrap_or(i64::MAX), Ordering::Relaxed);
     }
 }
 

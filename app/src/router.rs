@@ -103,6 +103,7 @@ pub fn router(state: &AppState) -> Router {
 /// `GET /api/metrics`: everything in the text format of Prometheus.
 async fn metrics(State(state): State<AppState>) -> Response {
     state.db.observe();
+    state.cache.observe();
     let text = state.metrics.text();
     answer::of(
         StatusCode::OK,

@@ -9,10 +9,12 @@ use cirque_shared::metrics::Registry;
 use http::HeaderValue;
 use ipnet::IpNet;
 
+use crate::cache::Cache;
 use crate::config::{self, Config};
 use crate::db::{Db, Open};
 use crate::lifecycle::Lifecycle;
-use crate::metrics::{DatabaseMetrics, Metrics};
+use crate::metrics::{CacheMetrics, DatabaseMetrics, Metrics};
+use crate::moment::Clock;
 use crate::page::cursor::Key;
 use crate::passwords::Passwords;
 use crate::{db, settings};
@@ -26,6 +28,10 @@ pub struct AppState(Arc<Inner>);
 pub struct Inner {
     /// The database, by intent.
     pub db: Db,
+    /// What is answered from memory.
+    pub cache: Cache,
+    /// What the time is.
+    pub clock: Clock,
     /// Signs cursors.
     pub cursor_key: Key,
     /// Compares passwords.
@@ -87,8 +93,12 @@ impl AppState {
         let cursor_key = Key::new(&settings::secret(&db, settings::CURSOR_KEY).await?);
         let node = HeaderValue::from_str(&config.server.node_name())
             .unwrap_or_else(|_| HeaderValue::from_static("unnamed"));
+        let clock = Clock::default();
+        let cache = Cache::new(config, db.clone(), clock.clone(), CacheMetrics::new(&registry));
         Ok(Self(Arc::new(Inner {
             db,
+            cache,
+            clock,
             cursor_key,
             passwords: Passwords::default(),
             auth: config.auth.clone(),

@@ -1,5 +1,7 @@
 //! Decides how requests for categories, tags and authors become reads, and their results answers.
 
+use std::collections::BTreeSet;
+
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::response::Response;
@@ -9,13 +11,14 @@ use super::selection::{self, Selection};
 use super::show::{Shown, Version};
 use super::store::{self, Family, Filter, List};
 use super::{Kind, nothing, segment};
-use crate::answer;
+use crate::cache::{self, Caller, Made, Making, Shelf};
+use crate::changes::Tag;
 use crate::envelope::{Asked, Keyed, Neighbours, Numbered, Single, Versioned};
 use crate::error::ApiError;
 use crate::links::Links;
 use crate::page::cursor::{self, Scan};
 use crate::page::{DIRECTION, DIRECTIONS, Direction, Offset, keyset};
-use crate::query::{Params, Rule, Spec};
+use crate::query::{Params, Rule, Spec, encode};
 use crate::state::AppState;
 
 /// `search`.
@@ -55,16 +58,27 @@ pub fn v2_single_specs<K: Kind>() -> &'static [Spec] {
 /// # Errors
 ///
 /// 422 for parameters that are unknown or out of range; those of the database.
-pub async fn v1_list<K: Kind>(State(state): State<AppState>, uri: Uri) -> Result<Response, ApiError> {
+pub async fn v1_list<K: Kind>(
+    State(state): State<AppState>,
+    caller: Caller,
+    uri: Uri,
+) -> Result<Response, ApiError> {
     let mut params = Params::parse(uri.query(), K::V1_LIST);
     params.finish()?;
-    let offset = Offset::from_params(&params);
-    let (entries, total) = store::page::<K>(state.db.read(), &Filter::from_params(&params), offset).await?;
+    let key = cache::key(K::V1, params.pairs());
+    let cache = state.cache.clone();
+    let make = || -> Making { Box::pin(async move { v1_page::<K>(&state, &params).await }) };
+    cache.answer(&caller, Shelf::V1List, key, make).await
+}
+
+async fn v1_page<K: Kind>(state: &AppState, params: &Params) -> Result<Made, ApiError> {
+    let offset = Offset::from_params(params);
+    let (entries, total) = store::page::<K>(state.db.read(), &Filter::from_params(params), offset).await?;
     let links = Links { base: &state.public_url };
     let (family, selection) = (Family::none(), Selection::whole::<K>());
     let data = shown(&entries, &family, &selection, links, Version::V1);
     let asked = Asked { path: K::V1, pairs: params.pairs(), links };
-    Ok(answer::json(&Numbered::new(data, offset, total, asked)))
+    Ok(Made::json(&Numbered::new(data, offset, total, asked), everything()))
 }
 
 /// `GET /api/v1/…/{name}`: one of them, with those above and below.
@@ -74,16 +88,24 @@ pub async fn v1_list<K: Kind>(State(state): State<AppState>, uri: Uri) -> Result
 /// 404 when there is none; 422 for any parameter; those of the database.
 pub async fn v1_single<K: Kind>(
     State(state): State<AppState>,
+    caller: Caller,
     name: Result<Path<String>, PathRejection>,
     uri: Uri,
 ) -> Result<Response, ApiError> {
     Params::parse(uri.query(), &[]).finish()?;
     let name = segment::<K>(name)?;
     let selection = Selection::family::<K>();
-    let (entry, family) = one::<K>(&state, &name, &selection).await?;
-    let links = Links { base: &state.public_url };
-    let data = Shown { entry: &entry, family: &family, selection: &selection, links, version: Version::V1 };
-    Ok(answer::json(&Single { data }))
+    let key = cache::key(&format!("{}/{}", K::V1, encode(&name)), &[]);
+    let cache = state.cache.clone();
+    let make = || -> Making {
+        Box::pin(async move {
+            let (entry, family) = one::<K>(&state, &name, &selection).await?;
+            let (links, version) = (Links { base: &state.public_url }, Version::V1);
+            let data = Shown { entry: &entry, family: &family, selection: &selection, links, version };
+            Ok(Made::json(&Single { data }, everything()))
+        })
+    };
+    cache.answer(&caller, Shelf::V1Detail, key, make).await
 }
 
 /// `GET /api/v2/…`: a page by cursor.
@@ -92,7 +114,11 @@ pub async fn v1_single<K: Kind>(
 ///
 /// 400 for a cursor that is not of this list; 422 for parameters that are unknown or out of range; those of the
 /// database.
-pub async fn v2_list<K: Kind>(State(state): State<AppState>, uri: Uri) -> Result<Response, ApiError> {
+pub async fn v2_list<K: Kind>(
+    State(state): State<AppState>,
+    caller: Caller,
+    uri: Uri,
+) -> Result<Response, ApiError> {
     let mut params = Params::parse(uri.query(), K::V2_LIST);
     let limit = params.number("limit").unwrap_or(keyset::DEFAULT_LIMIT);
     let selection = Selection::from_params::<K>(&mut params, Selection::whole::<K>());
@@ -107,20 +133,27 @@ pub async fn v2_list<K: Kind>(State(state): State<AppState>, uri: Uri) -> Result
     let scan = Scan { sort: list.sort.number, direction: list.direction, filters: list.filter.hash::<K>() };
     let token = params.text("cursor");
     let from = token.map(|token| cursor::decode(&state.cursor_key, &scan, token)).transpose()?;
-    let db = state.db.read();
-    let page = store::keyset_page::<K>(db, &list, limit, from.as_ref()).await?;
-    let family = Family::load(db, &page.rows, selection.parent, selection.children).await?;
-    let links = Links { base: &state.public_url };
-    let data = shown(&page.rows, &family, &selection, links, Version::V2);
-    let beside = Neighbours {
-        next: page.next.as_ref(),
-        previous: page.previous.as_ref(),
-        limit,
-        scan: &scan,
-        key: &state.cursor_key,
+    let key = cache::key(K::V2, params.pairs());
+    let cache = state.cache.clone();
+    let make = || -> Making {
+        Box::pin(async move {
+            let db = state.db.read();
+            let page = store::keyset_page::<K>(db, &list, limit, from.as_ref()).await?;
+            let family = Family::load(db, &page.rows, selection.parent, selection.children).await?;
+            let links = Links { base: &state.public_url };
+            let data = shown(&page.rows, &family, &selection, links, Version::V2);
+            let beside = Neighbours {
+                next: page.next.as_ref(),
+                previous: page.previous.as_ref(),
+                limit,
+                scan: &scan,
+                key: &state.cursor_key,
+            };
+            let asked = Asked { path: K::V2, pairs: params.pairs(), links };
+            Ok(Made::json(&Keyed::new(data, beside, asked), everything()))
+        })
     };
-    let asked = Asked { path: K::V2, pairs: params.pairs(), links };
-    Ok(answer::json(&Keyed::new(data, beside, asked)))
+    cache.answer(&caller, Shelf::V2List, key, make).await
 }
 
 /// `GET /api/v2/…/{name}`.
@@ -130,6 +163,7 @@ pub async fn v2_list<K: Kind>(State(state): State<AppState>, uri: Uri) -> Result
 /// 404 when there is none; 422 for parameters that are unknown; those of the database.
 pub async fn v2_single<K: Kind>(
     State(state): State<AppState>,
+    caller: Caller,
     name: Result<Path<String>, PathRejection>,
     uri: Uri,
 ) -> Result<Response, ApiError> {
@@ -137,10 +171,22 @@ pub async fn v2_single<K: Kind>(
     let selection = Selection::from_params::<K>(&mut params, Selection::family::<K>());
     params.finish()?;
     let name = segment::<K>(name)?;
-    let (entry, family) = one::<K>(&state, &name, &selection).await?;
-    let links = Links { base: &state.public_url };
-    let data = Shown { entry: &entry, family: &family, selection: &selection, links, version: Version::V2 };
-    Ok(answer::json(&Versioned::new(data)))
+    let key = cache::key(&format!("{}/{}", K::V2, encode(&name)), params.pairs());
+    let cache = state.cache.clone();
+    let make = || -> Making {
+        Box::pin(async move {
+            let (entry, family) = one::<K>(&state, &name, &selection).await?;
+            let (links, version) = (Links { base: &state.public_url }, Version::V2);
+            let data = Shown { entry: &entry, family: &family, selection: &selection, links, version };
+            Ok(Made::json(&Versioned::new(data), everything()))
+        })
+    };
+    cache.answer(&caller, Shelf::V2Detail, key, make).await
+}
+
+/// These answers are made anew with every change of the content: they are few, and change seldom.
+fn everything() -> BTreeSet<Tag> {
+    BTreeSet::from([Tag::Posts])
 }
 
 async fn one<K: Kind>(

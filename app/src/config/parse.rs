@@ -9,7 +9,7 @@ use cirque_shared::config::units::ByteSize;
 use cirque_shared::config::{Invalid, Problems, read_file, read_text};
 use ipnet::IpNet;
 
-use super::{Auth, Config, Database, Health, Location, Log, Server, raw};
+use super::{Auth, Cache, Config, Database, Health, Location, Log, Server, raw};
 
 /// The complete reference, and the default of every key.
 pub const DEFAULTS: &str = include_str!("../../../conf/app.toml");
@@ -29,6 +29,7 @@ pub fn parse(raw: raw::File, problems: &mut Problems) -> Config {
         server: server(raw.server.unwrap_or_default(), problems),
         database: database(raw.database.unwrap_or_default(), problems),
         auth: auth(&raw.auth.unwrap_or_default(), problems),
+        cache: cache(&raw.cache.unwrap_or_default(), problems),
         health: Health { timeout: timeout("health.timeout", raw.health.and_then(|h| h.timeout), problems) },
         log: log(&raw.log.unwrap_or_default()),
     }
@@ -143,6 +144,25 @@ fn auth(raw: &raw::Auth, problems: &mut Problems) -> Auth {
     let attempts = Range { least: 1, most: 1000, show: u32::to_string };
     let login_attempts = attempts.check("auth.login_attempts", raw.login_attempts, problems);
     Auth { token_lifetime, login_attempts, login_window }
+}
+
+fn cache(raw: &raw::Cache, problems: &mut Problems) -> Cache {
+    let size =
+        Range { least: ByteSize(0), most: ByteSize(64 << 30), show: |size| format!("{} bytes", size.0) };
+    let max_size = size.check("cache.max_size", raw.max_size, problems).0;
+    let mut time = |key: &str, value, days: u64| {
+        Range { least: S(0), most: S(days * 86_400), show: spoken }.check(key, value, problems)
+    };
+    Cache {
+        max_size,
+        v1_list: time("cache.v1_list", raw.v1_list, 1),
+        v1_detail: time("cache.v1_detail", raw.v1_detail, 1),
+        v2_list: time("cache.v2_list", raw.v2_list, 1),
+        v2_detail: time("cache.v2_detail", raw.v2_detail, 1),
+        client_max_age: time("cache.client_max_age", raw.client_max_age, 1),
+        stale_while_revalidate: time("cache.stale_while_revalidate", raw.stale_while_revalidate, 1),
+        stale_if_error: time("cache.stale_if_error", raw.stale_if_error, 7),
+    }
 }
 
 fn log(raw: &raw::Log) -> Log {

@@ -14,6 +14,8 @@ cirque_shared::raw! {
         pub database: Database,
         /// How accounts sign in.
         pub auth: Auth,
+        /// What is answered from memory.
+        pub cache: Cache,
         /// How health is judged.
         pub health: Health,
         /// What is logged.
@@ -76,6 +78,26 @@ cirque_shared::raw! {
         pub login_attempts: u32,
         /// 1s to 24h.
         pub login_window: Duration,
+    }
+
+    /// `[cache]`.
+    pub struct Cache {
+        /// 0 to 64GiB.
+        pub max_size: ByteSize,
+        /// 0s to 24h.
+        pub v1_list: Duration,
+        /// 0s to 24h.
+        pub v1_detail: Duration,
+        /// 0s to 24h.
+        pub v2_list: Duration,
+        /// 0s to 24h.
+        pub v2_detail: Duration,
+        /// 0s to 24h.
+        pub client_max_age: Duration,
+        /// 0s to 24h.
+        pub stale_while_revalidate: Duration,
+        /// 0s to 168h.
+        pub stale_if_error: Duration,
     }
 
     /// `[health]`.

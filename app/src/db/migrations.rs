@@ -30,6 +30,7 @@ const ALL: &[Step] = &[
     step!(1, "content", "0001_content.sql"),
     step!(2, "changes", "0002_changes.sql"),
     step!(3, "identity", "0003_identity.sql"),
+    step!(4, "clock", "0004_clock.sql"),
 ];
 
 /// Where the applied ones are recorded.

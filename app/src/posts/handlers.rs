@@ -1,5 +1,7 @@
 //! Decides how requests for posts become reads, and their results answers.
 
+use std::collections::BTreeSet;
+
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::response::Response;
@@ -9,14 +11,14 @@ use super::filter::{self, Filter, Which};
 use super::relations::{Related, Wanted};
 use super::selection::{self, Relation, Selection};
 use super::store::{self, List};
-use super::{Columns, Order, Sort, v1, v2};
-use crate::answer;
+use super::{Columns, Order, Post, Sort, v1, v2};
+use crate::cache::{self, Caller, Made, Making, Shelf};
 use crate::catalog::{self, segment};
 use crate::categories::Category;
+use crate::changes::Tag;
 use crate::envelope::{Asked, Keyed, Neighbours, Numbered, Single, Versioned};
 use crate::error::ApiError;
 use crate::links::Links;
-use crate::moment::Moment;
 use crate::page::cursor::{self, Scan};
 use crate::page::{DIRECTION, DIRECTIONS, Direction, Offset, PAGE, PER_PAGE, keyset};
 use crate::query::{Params, Rule, Spec, words};
@@ -65,11 +67,14 @@ pub const V2_SINGLE: &[Spec] = &[selection::FIELDS, selection::INCLUDE];
 /// # Errors
 ///
 /// 422 for parameters that are unknown or out of range; those of the database.
-pub async fn v1_list(State(state): State<AppState>, uri: Uri) -> Result<Response, ApiError> {
+pub async fn v1_list(State(state): State<AppState>, caller: Caller, uri: Uri) -> Result<Response, ApiError> {
     let mut params = Params::parse(uri.query(), V1_LIST);
     let filter = Filter::from_params(&mut params);
     params.finish()?;
-    v1_page(&state, &params, v1::PATH, filter).await
+    let key = cache::key(v1::PATH, params.pairs());
+    let cache = state.cache.clone();
+    let make = || -> Making { Box::pin(async move { v1_page(&state, &params, v1::PATH, filter).await }) };
+    cache.answer(&caller, Shelf::V1List, key, make).await
 }
 
 /// `GET /api/v1/categories/{slug}/posts`: the posts of a category, by number.
@@ -79,6 +84,7 @@ pub async fn v1_list(State(state): State<AppState>, uri: Uri) -> Result<Response
 /// 404 when there is no such category; as [`v1_list`].
 pub async fn v1_in_category(
     State(state): State<AppState>,
+    caller: Caller,
     slug: Result<Path<String>, PathRejection>,
     uri: Uri,
 ) -> Result<Response, ApiError> {
@@ -86,28 +92,37 @@ pub async fn v1_in_category(
     let filter = Filter::from_params(&mut params);
     params.finish()?;
     let slug = segment::<Category>(slug)?;
-    let id = catalog::store::id_of::<Category>(state.db.read(), &slug).await?;
-    let id = id.ok_or_else(catalog::nothing::<Category>)?;
-    let filter = Filter { category: Some(Which::Id(id)), ..filter };
     let path = Links { base: "" }.posts_of_category("v1", &slug);
-    v1_page(&state, &params, &path, filter).await
+    let key = cache::key(&path, params.pairs());
+    let cache = state.cache.clone();
+    let make = || -> Making {
+        Box::pin(async move {
+            let id = catalog::store::id_of::<Category>(state.db.read(), &slug).await?;
+            let id = id.ok_or_else(catalog::nothing::<Category>)?;
+            let filter = Filter { category: Some(Which::Id(id)), ..filter };
+            v1_page(&state, &params, &path, filter).await
+        })
+    };
+    cache.answer(&caller, Shelf::V1List, key, make).await
 }
 
-async fn v1_page(
-    state: &AppState,
-    params: &Params,
-    path: &str,
-    filter: Filter,
-) -> Result<Response, ApiError> {
+async fn v1_page(state: &AppState, params: &Params, path: &str, filter: Filter) -> Result<Made, ApiError> {
     let offset = Offset::from_params(params);
     let list = List { filter, order: order(params), columns: Columns::all() };
     let db = state.db.read();
-    let (posts, total) = store::page(db, &list, offset, Moment::now()).await?;
+    let (posts, total) = store::page(db, &list, offset, state.clock.now()).await?;
     let related = Related::load(db, &posts, v1::wanted()).await?;
     let links = Links { base: &state.public_url };
     let data = posts.iter().map(|post| v1::V1Post::new(post, &related, links)).collect();
     let asked = Asked { path, pairs: params.pairs(), links };
-    Ok(answer::json(&Numbered::new(data, offset, total, asked)))
+    Ok(Made::json(&Numbered::new(data, offset, total, asked), of_a_list(&related, &posts)))
+}
+
+/// A list is made from all posts: any of them may come to be in it.
+fn of_a_list(related: &Related, posts: &[Post]) -> BTreeSet<Tag> {
+    let mut tags = related.changes(posts);
+    tags.insert(Tag::Posts);
+    tags
 }
 
 /// `GET /api/v1/posts/{slug}`.
@@ -117,17 +132,25 @@ async fn v1_page(
 /// 404 when the public has no such post; 422 for any parameter; those of the database.
 pub async fn v1_single(
     State(state): State<AppState>,
+    caller: Caller,
     slug: Result<Path<String>, PathRejection>,
     uri: Uri,
 ) -> Result<Response, ApiError> {
     Params::parse(uri.query(), &[]).finish()?;
     let slug = known_slug(slug)?;
-    let db = state.db.read();
-    let post = store::by_slug(db, &slug, Columns::all(), Moment::now()).await?.ok_or_else(no_such_post)?;
-    let posts = [post];
-    let related = Related::load(db, &posts, v1::wanted()).await?;
-    let data = v1::V1Post::new(&posts[0], &related, Links { base: &state.public_url });
-    Ok(answer::json(&Single { data }))
+    let key = cache::key(&Links { base: "" }.post("v1", &slug), &[]);
+    let cache = state.cache.clone();
+    let make = || -> Making {
+        Box::pin(async move {
+            let db = state.db.read();
+            let post = store::by_slug(db, &slug, Columns::all(), state.clock.now()).await?;
+            let posts = [post.ok_or_else(no_such_post)?];
+            let related = Related::load(db, &posts, v1::wanted()).await?;
+            let data = v1::V1Post::new(&posts[0], &related, Links { base: &state.public_url });
+            Ok(Made::json(&Single { data }, related.changes(&posts)))
+        })
+    };
+    cache.answer(&caller, Shelf::V1Detail, key, make).await
 }
 
 /// `GET /api/v2/posts`: a page by cursor.
@@ -136,7 +159,7 @@ pub async fn v1_single(
 ///
 /// 400 for a cursor that is not of this list; 422 for parameters that are unknown or out of range; those of the
 /// database.
-pub async fn v2_list(State(state): State<AppState>, uri: Uri) -> Result<Response, ApiError> {
+pub async fn v2_list(State(state): State<AppState>, caller: Caller, uri: Uri) -> Result<Response, ApiError> {
     let mut params = Params::parse(uri.query(), V2_LIST);
     let limit = params.number("limit").unwrap_or(keyset::DEFAULT_LIMIT);
     let selection = Selection::from_params(&mut params, &[Relation::Category, Relation::Author]);
@@ -147,21 +170,28 @@ pub async fn v2_list(State(state): State<AppState>, uri: Uri) -> Result<Response
         Scan { sort: list.order.sort as u8, direction: list.order.direction, filters: list.filter.hash() };
     let token = params.text("cursor");
     let from = token.map(|token| cursor::decode(&state.cursor_key, &scan, token)).transpose()?;
-    let db = state.db.read();
-    let page = store::keyset_page(db, &list, limit, from.as_ref(), Moment::now()).await?;
-    let related = Related::load(db, &page.rows, Wanted::from(&selection)).await?;
-    let links = Links { base: &state.public_url };
-    let show = |post| v2::V2Post { post, related: &related, selection: &selection, links };
-    let data = page.rows.iter().map(show).collect();
-    let beside = Neighbours {
-        next: page.next.as_ref(),
-        previous: page.previous.as_ref(),
-        limit,
-        scan: &scan,
-        key: &state.cursor_key,
+    let key = cache::key(v2::PATH, params.pairs());
+    let cache = state.cache.clone();
+    let make = || -> Making {
+        Box::pin(async move {
+            let db = state.db.read();
+            let page = store::keyset_page(db, &list, limit, from.as_ref(), state.clock.now()).await?;
+            let related = Related::load(db, &page.rows, Wanted::from(&selection)).await?;
+            let links = Links { base: &state.public_url };
+            let show = |post| v2::V2Post { post, related: &related, selection: &selection, links };
+            let data = page.rows.iter().map(show).collect();
+            let beside = Neighbours {
+                next: page.next.as_ref(),
+                previous: page.previous.as_ref(),
+                limit,
+                scan: &scan,
+                key: &state.cursor_key,
+            };
+            let asked = Asked { path: v2::PATH, pairs: params.pairs(), links };
+            Ok(Made::json(&Keyed::new(data, beside, asked), of_a_list(&related, &page.rows)))
+        })
     };
-    let asked = Asked { path: v2::PATH, pairs: params.pairs(), links };
-    Ok(answer::json(&Keyed::new(data, beside, asked)))
+    cache.answer(&caller, Shelf::V2List, key, make).await
 }
 
 /// `GET /api/v2/posts/{slug}`.
@@ -171,6 +201,7 @@ pub async fn v2_list(State(state): State<AppState>, uri: Uri) -> Result<Response
 /// 404 when the public has no such post; 422 for parameters that are unknown; those of the database.
 pub async fn v2_single(
     State(state): State<AppState>,
+    caller: Caller,
     slug: Result<Path<String>, PathRejection>,
     uri: Uri,
 ) -> Result<Response, ApiError> {
@@ -179,14 +210,20 @@ pub async fn v2_single(
         Selection::from_params(&mut params, &[Relation::Category, Relation::Author, Relation::Tags]);
     params.finish()?;
     let slug = known_slug(slug)?;
-    let db = state.db.read();
-    let post =
-        store::by_slug(db, &slug, selection.columns(), Moment::now()).await?.ok_or_else(no_such_post)?;
-    let posts = [post];
-    let related = Related::load(db, &posts, Wanted::from(&selection)).await?;
-    let links = Links { base: &state.public_url };
-    let data = v2::V2Post { post: &posts[0], related: &related, selection: &selection, links };
-    Ok(answer::json(&Versioned::new(data)))
+    let key = cache::key(&Links { base: "" }.post("v2", &slug), params.pairs());
+    let cache = state.cache.clone();
+    let make = || -> Making {
+        Box::pin(async move {
+            let db = state.db.read();
+            let post = store::by_slug(db, &slug, selection.columns(), state.clock.now()).await?;
+            let posts = [post.ok_or_else(no_such_post)?];
+            let related = Related::load(db, &posts, Wanted::from(&selection)).await?;
+            let links = Links { base: &state.public_url };
+            let data = v2::V2Post { post: &posts[0], related: &related, selection: &selection, links };
+            Ok(Made::json(&Versioned::new(data), related.changes(&posts)))
+        })
+    };
+    cache.answer(&caller, Shelf::V2Detail, key, make).await
 }
 
 /// `sort` and `direction`: newest first when the client does not say.

@@ -1,6 +1,6 @@
 //! Decides how what belongs to posts is read: one statement per relation, whatever the number of posts.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use sea_query::{Expr, ExprTrait, Order, Query, SelectStatement};
 
@@ -8,6 +8,7 @@ use super::Post;
 use super::selection::Selection;
 use crate::authors::{self, Author};
 use crate::categories::{self, Category};
+use crate::changes::Tag as Change;
 use crate::db::{Error, Reader};
 use crate::fields::{Fields, Resource};
 use crate::tags::{self, Tag};
@@ -64,6 +65,14 @@ impl Related {
     /// The tags of `post`, by name.
     pub fn tags(&self, post: &Post) -> &[Tag] {
         self.tags.get(&post.id).map_or(&[], Vec::as_slice)
+    }
+
+    /// The tags of an answer that shows `posts` with what belongs to them.
+    pub fn changes(&self, posts: &[Post]) -> BTreeSet<Change> {
+        let categories = self.categories.keys().chain(self.parents.keys()).copied().map(Change::Category);
+        let authors = self.authors.keys().copied().map(Change::Author);
+        let tags = self.tags.values().flatten().map(|tag| Change::Tag(tag.id));
+        posts.iter().map(|post| Change::Post(post.id)).chain(categories).chain(authors).chain(tags).collect()
     }
 
     /// Reads what `wanted` names of what belongs to `posts`.

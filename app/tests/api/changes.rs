@@ -2,34 +2,50 @@
 
 use std::collections::BTreeSet;
 
-use cirque_app::changes::{Tag, bump, versions};
+use cirque_app::changes::{Raised, Tag, bump, latest, since};
 
 use crate::site::Site;
+
+async fn raise(site: &Site, tags: &[Tag], lasts: bool) {
+    let mut writer = site.state.db.write().await.unwrap();
+    bump(&mut writer, &tags.iter().copied().collect()).await.unwrap();
+    if lasts {
+        writer.commit().await.unwrap();
+    }
+}
 
 #[tokio::test]
 async fn a_number_grows_with_each_write_and_not_with_one_that_was_undone() {
     let site = Site::seeded(0).await;
-    let tags = BTreeSet::from([Tag::Posts, Tag::Post(7), Tag::Category(1)]);
-    assert!(versions(site.state.db.read(), &tags).await.unwrap().is_empty(), "never raised");
-    for (raised, lasts) in [
-        (BTreeSet::from([Tag::Posts, Tag::Post(7)]), true),
-        (BTreeSet::from([Tag::Posts]), true),
-        (tags.clone(), false),
-        (BTreeSet::new(), true),
-    ] {
-        let mut writer = site.state.db.write().await.unwrap();
-        bump(&mut writer, &raised).await.unwrap();
-        if lasts {
-            writer.commit().await.unwrap();
-        }
-    }
-    let now = versions(site.state.db.read(), &tags).await.unwrap();
-    assert_eq!((now.get("posts"), now.get("post:7"), now.get("category:1")), (Some(&2), Some(&1), None));
+    let db = site.state.db.read();
+    let first = latest(db).await.unwrap();
+    assert_eq!(since(db, first).await.unwrap(), Raised::none(first));
+    raise(&site, &[Tag::Posts, Tag::Post(7)], true).await;
+    raise(&site, &[Tag::Posts], true).await;
+    raise(&site, &[Tag::Posts, Tag::Category(1)], false).await;
+    raise(&site, &[], true).await;
+    let mut raised = since(db, first).await.unwrap();
+    raised.tags.sort();
+    let tag = |tag: &str, number| (tag.to_owned(), first + number);
+    assert_eq!(raised.tags, [tag("*", 2), tag("post:7", 1), tag("posts", 2)]);
+    assert_eq!((raised.up_to, raised.is_partial), (first + 2, false));
+    assert_eq!(since(db, first + 1).await.unwrap().tags.len(), 2);
+}
+
+#[tokio::test]
+async fn too_many_tags_are_not_named() {
+    let site = Site::seeded(0).await;
+    let db = site.state.db.read();
+    let first = latest(db).await.unwrap();
+    let many: Vec<Tag> = (0..1000).map(Tag::Post).collect();
+    raise(&site, &many, true).await;
+    assert_eq!(since(db, first).await.unwrap(), Raised { is_partial: true, ..Raised::none(first + 1) });
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn writers_that_raise_the_same_numbers_wait_for_each_other_and_lose_none() {
     let site = Site::seeded(0).await;
+    let first = latest(site.state.db.read()).await.unwrap();
     let writes = (0..20).map(|_| {
         let db = site.state.db.clone();
         tokio::spawn(async move {
@@ -41,6 +57,5 @@ async fn writers_that_raise_the_same_numbers_wait_for_each_other_and_lose_none()
     for write in writes.collect::<Vec<_>>() {
         write.await.unwrap();
     }
-    let tags = BTreeSet::from([Tag::Posts]);
-    assert_eq!(versions(site.state.db.read(), &tags).await.unwrap()["posts"], 20);
+    assert_eq!(latest(site.state.db.read()).await.unwrap(), first + 20);
 }

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says where and why")]
 
+mod cache;
 mod catalog;
 mod changes;
 mod connections;

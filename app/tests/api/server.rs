@@ -124,6 +124,7 @@ async fn a_server_that_stops_is_a_503_and_comes_back_by_itself() {
     let mut server = Server::start(&[]);
     let mut config = config(&server.url());
     config.database.acquire_timeout = Duration::from_secs(2);
+    config.cache.max_size = 0;
     cirque_app::migrate::run(&config).await.unwrap();
     let state = cirque_app::state::AppState::open(&config, cirque_app::router::TEMPLATES).await.unwrap();
     let get = || async {

@@ -37,8 +37,9 @@ impl Store {
 }
 
 /// A database of its own.
+#[derive(Clone)]
 pub(crate) struct Data {
-    _place: Place,
+    _place: std::sync::Arc<Place>,
     pub(crate) config: Config,
     /// Who may sign in to a seeded site.
     pub(crate) admin: Option<Login>,
@@ -81,8 +82,10 @@ impl Data {
                 (Place::Server(database), url)
             }
         };
-        let config = Config::load(None).unwrap().with_database(&url).unwrap();
-        Self { _place: place, config, admin: None }
+        let mut config = Config::load(None).unwrap().with_database(&url).unwrap();
+        // Tests change rows behind the node's back; those of the cache switch it on.
+        config.cache.max_size = 0;
+        Self { _place: std::sync::Arc::new(place), config, admin: None }
     }
 
     /// A migrated database with this many posts.
@@ -203,6 +206,11 @@ pub(crate) struct Site {
 impl Site {
     pub(crate) async fn seeded(posts: u64) -> Self {
         Data::seeded(posts).await.open().await
+    }
+
+    /// Another node on the same database.
+    pub(crate) async fn beside(&self) -> Self {
+        self.data.clone().open().await
     }
 
     pub(crate) async fn send(&self, request: Request<Body>) -> Answer {

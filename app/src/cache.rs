@@ -1,0 +1,243 @@
+//! Decides what is answered from memory: for anonymous readers, as long as nothing behind the answer has changed.
+//!
+//! An answer is kept under the path of its route and its parameters in their normal form, so that nothing a client
+//! makes up (a host, an unknown parameter) leads to an entry of its own. It carries the tags of what it was made
+//! from. A write raises the numbers of its tags in its own transaction ([`crate::changes`]); every node asks for
+//! raised numbers several times a second while it is asked itself, and at once after a write of its own. An answer is
+//! never served as fresh when the last such question is older than [`watch::LIMIT`].
+//!
+//! | the entry is | and the database | the answer is |
+//! | --- | --- | --- |
+//! | within its time, nothing changed | answers | the entry: `HIT` |
+//! | over its time by less than `stale_while_revalidate`, nothing changed | answers | the entry, made anew beside: `STALE` |
+//! | older, changed or not there | answers | made anew, once for all who wait: `MISS` |
+//! | there, over its time by less than `stale_if_error` | is broken or slow | the entry: `STALE` |
+
+mod caller;
+mod entry;
+mod flight;
+mod store;
+mod verdict;
+pub mod watch;
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::response::Response;
+
+pub use caller::Caller;
+pub use entry::Made;
+
+use self::entry::{Entry, Served};
+use self::flight::{Flights, Ticket};
+use self::store::Store;
+use self::verdict::{Verdict, judge};
+use self::watch::Watch;
+use crate::config::{self, Config};
+use crate::db::Db;
+use crate::error::ApiError;
+use crate::metrics::CacheMetrics;
+use crate::moment::{Clock, Moment};
+
+/// How long a reader waits for an answer to be made anew while there is a stale one.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Makes an answer.
+pub type Making = Pin<Box<dyn Future<Output = Result<Made, ApiError>> + Send>>;
+
+/// Which of the times of the configuration an answer is kept for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shelf {
+    /// Lists of v1.
+    V1List,
+    /// Single things of v1.
+    V1Detail,
+    /// Lists of v2.
+    V2List,
+    /// Single things of v2.
+    V2Detail,
+}
+
+/// The answers that one node keeps. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Cache(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    config: config::Cache,
+    store: Option<Store>,
+    flights: Flights,
+    watch: Watch,
+    db: Db,
+    clock: Clock,
+    metrics: CacheMetrics,
+    /// Time for one answer to be made.
+    time_limit: Duration,
+}
+
+/// The answer's name: path, and parameters in their normal form.
+pub fn key(path: &str, pairs: &[(&'static str, String)]) -> String {
+    let mut key = path.to_owned();
+    for (index, (name, value)) in pairs.iter().enumerate() {
+        key.push(if index == 0 { '?' } else { '&' });
+        key.push_str(name);
+        key.push('=');
+        key.push_str(&crate::query::encode(value));
+    }
+    key
+}
+
+impl Cache {
+    /// A cache over `db`, with the times and the size that are configured.
+    pub fn new(config: &Config, db: Db, clock: Clock, metrics: CacheMetrics) -> Self {
+        let (time_limit, config) = (config.server.max_execution_time, config.cache.clone());
+        let longest = config.v1_list.max(config.v1_detail).max(config.v2_list).max(config.v2_detail);
+        let usable = longest + config.stale_while_revalidate.max(config.stale_if_error);
+        let store = (config.max_size > 0).then(|| Store::new(config.max_size, usable));
+        let (flights, watch) = (Flights::default(), Watch::default());
+        Self(Arc::new(Inner { config, store, flights, watch, db, clock, metrics, time_limit }))
+    }
+
+    /// Whether answers are kept at all.
+    pub fn is_on(&self) -> bool {
+        self.0.store.is_some()
+    }
+
+    /// Answers from memory, or with what `make` makes.
+    ///
+    /// # Errors
+    ///
+    /// Those of `make`, when there is nothing to answer with instead.
+    pub async fn answer(
+        &self,
+        caller: &Caller,
+        shelf: Shelf,
+        key: String,
+        make: impl FnOnce() -> Making,
+    ) -> Result<Response, ApiError> {
+        let Some(store) = self.0.store.as_ref().filter(|_| caller.is_anonymous()) else {
+            self.0.metrics.bypass.inc();
+            return Ok(entry::private(make().await?, caller));
+        };
+        let now = self.0.clock.now();
+        let is_confirmed = self.0.watch.confirm(&self.0.db, now).await;
+        let kept = store.get(&key);
+        let verdict = kept.as_ref().map_or(Verdict::Missing, |entry| {
+            let is_unchanged = self.0.watch.is_unchanged(entry);
+            judge(entry.age(now), is_unchanged, is_confirmed, &self.times(shelf))
+        });
+        match (verdict, kept) {
+            (Verdict::Fresh, Some(entry)) => {
+                self.0.metrics.hit.inc();
+                Ok(entry.response(Served::Hit, now, caller))
+            }
+            (Verdict::Refresh, Some(entry)) => {
+                drop(self.start(shelf, key, make));
+                self.0.metrics.stale.inc();
+                Ok(entry.response(Served::Stale, now, caller))
+            }
+            (Verdict::OnlyInNeed, Some(entry)) => {
+                // Where the database is known not to answer, nobody waits to be told so again.
+                let is_hopeless = !is_confirmed && self.0.watch.is_troubled();
+                let patience = if is_hopeless { Duration::ZERO } else { PATIENCE };
+                let ticket = self.start(shelf, key, make);
+                self.instead_of(entry, caller, ticket, patience).await
+            }
+            _ => {
+                let entry = self.start(shelf, key, make).outcome().await?;
+                self.0.metrics.miss.inc();
+                Ok(entry.response(Served::Miss, now, caller))
+            }
+        }
+    }
+
+    /// Waits for the answer, and takes `stale` when it fails or takes longer than `patience`.
+    async fn instead_of(
+        &self,
+        stale: Arc<Entry>,
+        caller: &Caller,
+        ticket: Ticket,
+        patience: Duration,
+    ) -> Result<Response, ApiError> {
+        let outcome = tokio::time::timeout(patience, ticket.outcome()).await;
+        let now = self.0.clock.now();
+        match outcome {
+            Ok(Ok(entry)) => {
+                self.0.metrics.miss.inc();
+                Ok(entry.response(Served::Miss, now, caller))
+            }
+            Ok(Err(error)) if !error.code().is_ours() => Err(error),
+            Ok(Err(_)) | Err(_) => {
+                self.0.metrics.stale.inc();
+                Ok(stale.response(Served::Stale, now, caller))
+            }
+        }
+    }
+
+    /// Joins the flight for this answer, or starts it. A flight that began before what is known now is not joined:
+    /// it may have read what was there before a write.
+    fn start(&self, shelf: Shelf, key: String, make: impl FnOnce() -> Making) -> Ticket {
+        let seen = self.0.watch.seen();
+        let (ticket, is_first) = self.0.flights.join(&key, seen);
+        if !is_first {
+            self.0.metrics.coalesced.inc();
+            return ticket;
+        }
+        let (cache, making) = (self.clone(), make());
+        let landing = self.0.flights.landing(key.clone(), &ticket);
+        let began = self.0.clock.now();
+        tokio::spawn(async move {
+            let made = landing.guard(making, cache.0.time_limit).await;
+            let outcome = made.map(|made| {
+                let times = cache.times(shelf);
+                let client_max_age = cache.0.config.client_max_age;
+                Arc::new(Entry::new(made, began, seen, times.fresh, client_max_age))
+            });
+            match (&outcome, &cache.0.store) {
+                (Ok(entry), Some(store)) => store.put(&key, entry),
+                // What is gone is not shown in need either.
+                (Err(error), Some(store)) if !error.code().is_ours() => store.remove(&key),
+                _ => {}
+            }
+            landing.land(outcome);
+        });
+        ticket
+    }
+
+    /// Learns what was changed until now. A write that was committed before this call is seen by every answer after it.
+    pub async fn catch_up(&self) {
+        self.0.watch.catch_up(&self.0.db, self.0.clock.now()).await;
+    }
+
+    fn times(&self, shelf: Shelf) -> verdict::Times {
+        let config = &self.0.config;
+        let fresh = match shelf {
+            Shelf::V1List => config.v1_list,
+            Shelf::V1Detail => config.v1_detail,
+            Shelf::V2List => config.v2_list,
+            Shelf::V2Detail => config.v2_detail,
+        };
+        verdict::Times {
+            fresh,
+            while_revalidate: config.stale_while_revalidate,
+            if_error: config.stale_if_error,
+        }
+    }
+
+    /// Brings the gauges up to date; called before they are read.
+    pub fn observe(&self) {
+        if let Some(store) = &self.0.store {
+            let (entries, bytes) = store.size();
+            self.0.metrics.entries.set(i64::try_from(entries).unwrap_or(i64::MAX));
+            self.0.metrics.bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
+        }
+    }
+}
+
+impl Entry {
+    fn age(&self, now: Moment) -> Duration {
+        now.since(self.made_at())
+    }
+}
