@@ -40,6 +40,8 @@ enum Command {
 pub(crate) enum Failure {
     /// A configuration file is not valid.
     Config(Invalid),
+    /// The running edge finds a configuration not valid, in its words.
+    Refused(String),
     /// Everything else, with its chain of causes.
     Other(anyhow::Error),
 }
@@ -67,6 +69,10 @@ pub(crate) fn run() -> Exit {
         Ok(()) => Exit::Ok,
         Err(Failure::Config(invalid)) => {
             complain(&invalid.to_string());
+            Exit::InvalidConfig
+        }
+        Err(Failure::Refused(message)) => {
+            complain(&message);
             Exit::InvalidConfig
         }
         Err(Failure::Other(error)) => {

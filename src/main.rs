@@ -1,5 +1,6 @@
 //! The one door to cirque: reads the command line, runs the role it names, and ends with its exit code.
 
+mod ask;
 mod cli;
 mod up;
 

@@ -1,8 +1,7 @@
 //! `cirque up`: a whole site on this machine, as a story: prepare, start, wait until healthy, tell, watch, stop.
 
 mod child;
-pub(crate) mod http;
-mod plan;
+pub(crate) mod plan;
 mod prepare;
 
 use std::net::SocketAddr;
@@ -13,6 +12,7 @@ use anyhow::{Context as _, bail};
 use cirque_shared::shutdown::{Request, Signals};
 use tokio::time::Instant;
 
+use crate::ask;
 use crate::cli::{Failure, say};
 pub(crate) use child::follow_parent;
 use child::{Child, Supervised};
@@ -102,9 +102,9 @@ async fn healthy(plan: &Plan, children: &[Child]) -> anyhow::Result<()> {
     let deadline = Instant::now() + PATIENCE;
     let (admin, n_nodes) = (plan.admin, plan.nodes.len());
     for address in plan.nodes.iter().map(|node| node.address).chain([admin]) {
-        until(deadline, children, move || http::is_ready(address)).await?;
+        until(deadline, children, move || ask::is_ready(address)).await?;
     }
-    until(deadline, children, move || http::all_available(admin, n_nodes)).await
+    until(deadline, children, move || ask::all_available(admin, n_nodes)).await
 }
 
 async fn until(

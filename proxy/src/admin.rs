@@ -1,25 +1,33 @@
-//! What an operator may ask the running edge: is it alive, is it ready, its metrics, its upstreams.
+//! Where an operator asks and changes the running edge: who is let in, and for how long.
+
+mod access;
+mod answer;
+mod api;
+mod explain;
+mod view;
 
 use std::convert::Infallible;
 use std::net::TcpListener;
+use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
+use std::os::unix::net::UnixListener;
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use anyhow::Context as _;
 use async_trait::async_trait;
-use bytes::Bytes;
-use http::{Method, Request, Response, StatusCode, header};
-use http_body_util::Full;
+use http::Request;
 use hyper::body::Incoming;
+use hyper::rt::{Read, Write};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use pingora::server::ShutdownWatch;
 use pingora::services::background::BackgroundService;
-use serde::Serialize;
-use tokio::sync::Semaphore;
-use tokio::time::Instant;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use crate::config::AdminAddress;
+use crate::control::Control;
 use crate::edge::Edge;
-use crate::upstream::Upstream;
 
 /// Connections at once: an operator, a scraper and a few probes need less.
 const MOST_CONNECTIONS: usize = 64;
@@ -27,15 +35,62 @@ const MOST_CONNECTIONS: usize = 64;
 /// How long a connection may last, whatever it does: nobody can hold all of them for ever.
 const LONGEST_CONNECTION: Duration = Duration::from_secs(300);
 
-/// The admin listener; bound before anything starts, so that a taken port is an error at once.
+/// The admin interface.
 pub(crate) struct Admin {
-    edge: Arc<Edge>,
-    listener: Mutex<Option<TcpListener>>,
+    desk: Arc<Desk>,
+    socket: Mutex<Option<Socket>>,
+}
+
+/// What every request of an operator can reach.
+#[derive(Debug)]
+pub(crate) struct Desk {
+    pub(crate) edge: Arc<Edge>,
+    pub(crate) control: Arc<Control>,
+}
+
+/// Where it listens; bound before anything starts, so that a taken address is an error at once.
+pub(crate) enum Socket {
+    Tcp(TcpListener),
+    Unix(UnixListener),
+}
+
+impl Socket {
+    /// Listens.
+    ///
+    /// # Errors
+    ///
+    /// When somebody else does, or the system refuses.
+    pub(crate) fn bind(address: &AdminAddress) -> anyhow::Result<Self> {
+        let socket = match address {
+            AdminAddress::Tcp(address) => Self::Tcp(
+                TcpListener::bind(address).with_context(|| format!("could not listen on {address}"))?,
+            ),
+            AdminAddress::Unix(path) => Self::Unix(
+                bind_unix(path).with_context(|| format!("could not listen on unix:{}", path.display()))?,
+            ),
+        };
+        match &socket {
+            Self::Tcp(listener) => listener.set_nonblocking(true),
+            Self::Unix(listener) => listener.set_nonblocking(true),
+        }?;
+        Ok(socket)
+    }
+}
+
+/// A socket for its owner alone. One that an edge left behind when it was killed is replaced.
+fn bind_unix(path: &Path) -> std::io::Result<UnixListener> {
+    let is_socket = std::fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket());
+    if is_socket && std::os::unix::net::UnixStream::connect(path).is_err() {
+        std::fs::remove_file(path)?;
+    }
+    let listener = UnixListener::bind(path)?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
+    Ok(listener)
 }
 
 impl Admin {
-    pub(crate) fn new(edge: Arc<Edge>, listener: TcpListener) -> Self {
-        Self { edge, listener: Mutex::new(Some(listener)) }
+    pub(crate) fn new(edge: Arc<Edge>, control: Arc<Control>, socket: Socket) -> Self {
+        Self { desk: Arc::new(Desk { edge, control }), socket: Mutex::new(Some(socket)) }
     }
 }
 
@@ -43,127 +98,62 @@ impl Admin {
 impl BackgroundService for Admin {
     async fn start(&self, _shutdown: ShutdownWatch) {
         // It answers to the very end: that the edge is draining is what one asks it then.
-        let listener = self.listener.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let Some(listener) = listener.and_then(|listener| tokio::net::TcpListener::from_std(listener).ok())
-        else {
-            tracing::error!("admin listener could not be started");
-            return;
-        };
+        let socket = self.socket.lock().unwrap_or_else(PoisonError::into_inner).take();
         let slots = Arc::new(Semaphore::new(MOST_CONNECTIONS));
-        loop {
-            let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { return };
-            match listener.accept().await {
-                Ok((stream, _)) => {
-                    let edge = Arc::clone(&self.edge);
-                    tokio::spawn(async move {
-                        serve(stream, edge).await;
-                        drop(slot);
-                    });
-                }
-                Err(error) => {
-                    tracing::warn!(%error, "admin connection could not be accepted");
-                    tokio::time::sleep(Duration::from_millis(100)).await;
-                }
-            }
+        let ended = match socket {
+            Some(Socket::Tcp(listener)) => accept_tcp(listener, &slots, &self.desk).await,
+            Some(Socket::Unix(listener)) => accept_unix(listener, &slots, &self.desk).await,
+            None => Ok(()),
+        };
+        if let Err(error) = ended {
+            tracing::error!(%error, "admin listener could not be started");
         }
     }
 }
 
-async fn serve(stream: tokio::net::TcpStream, edge: Arc<Edge>) {
+async fn accept_tcp(listener: TcpListener, slots: &Arc<Semaphore>, desk: &Arc<Desk>) -> std::io::Result<()> {
+    let listener = tokio::net::TcpListener::from_std(listener)?;
+    while let Ok(slot) = Arc::clone(slots).acquire_owned().await {
+        match listener.accept().await {
+            Ok((stream, _)) => serve(TokioIo::new(stream), Arc::clone(desk), slot),
+            Err(error) => pause(&error).await,
+        }
+    }
+    Ok(())
+}
+
+async fn accept_unix(
+    listener: UnixListener,
+    slots: &Arc<Semaphore>,
+    desk: &Arc<Desk>,
+) -> std::io::Result<()> {
+    let listener = tokio::net::UnixListener::from_std(listener)?;
+    while let Ok(slot) = Arc::clone(slots).acquire_owned().await {
+        match listener.accept().await {
+            Ok((stream, _)) => serve(TokioIo::new(stream), Arc::clone(desk), slot),
+            Err(error) => pause(&error).await,
+        }
+    }
+    Ok(())
+}
+
+async fn pause(error: &std::io::Error) {
+    tracing::warn!(%error, "admin connection could not be accepted");
+    tokio::time::sleep(Duration::from_millis(100)).await;
+}
+
+fn serve(io: impl Read + Write + Unpin + Send + 'static, desk: Arc<Desk>, slot: OwnedSemaphorePermit) {
     let service = hyper::service::service_fn(move |request: Request<Incoming>| {
-        let response = answer(&edge, request.method(), request.uri().path());
-        async move { Ok::<_, Infallible>(response) }
+        let desk = Arc::clone(&desk);
+        async move { Ok::<_, Infallible>(api::answer(&desk, request).await) }
     });
     // A connection that fails, or takes too long, concerns the client alone.
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(Duration::from_secs(30))
-        .serve_connection(TokioIo::new(stream), service);
-    let _ = tokio::time::timeout(LONGEST_CONNECTION, served).await;
-}
-
-fn answer(edge: &Edge, method: &Method, path: &str) -> Response<Full<Bytes>> {
-    if !matches!(*method, Method::GET | Method::HEAD) {
-        return text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD are answered here\n");
-    }
-    match path {
-        "/livez" => text(StatusCode::OK, "ok\n"),
-        "/readyz" if edge.is_draining() => text(StatusCode::SERVICE_UNAVAILABLE, "draining\n"),
-        "/readyz" if !edge.is_ready() => text(StatusCode::SERVICE_UNAVAILABLE, "starting\n"),
-        "/readyz" => text(StatusCode::OK, "ready\n"),
-        "/metrics" => typed("text/plain; version=0.0.4; charset=utf-8", edge.metrics.registry.text()),
-        "/v1/upstreams" => {
-            let site = edge.site();
-            let states: Vec<UpstreamState<'_>> =
-                site.upstreams.iter().map(|upstream| state(upstream)).collect();
-            let body = serde_json::to_string_pretty(&serde_json::json!({ "upstreams": states }));
-            typed("application/json", body.unwrap_or_default() + "\n")
-        }
-        _ => text(StatusCode::NOT_FOUND, "there are /livez, /readyz, /metrics and /v1/upstreams\n"),
-    }
-}
-
-fn text(status: StatusCode, body: &'static str) -> Response<Full<Bytes>> {
-    let mut response = typed("text/plain; charset=utf-8", body.to_owned());
-    *response.status_mut() = status;
-    response
-}
-
-fn typed(content_type: &'static str, body: String) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::from(body));
-    response.headers_mut().insert(header::CONTENT_TYPE, http::HeaderValue::from_static(content_type));
-    response.headers_mut().insert(header::CACHE_CONTROL, http::HeaderValue::from_static("no-store"));
-    response
-}
-
-#[derive(Serialize)]
-struct UpstreamState<'a> {
-    name: &'a str,
-    available: usize,
-    backends: Vec<BackendState<'a>>,
-}
-
-#[derive(Serialize)]
-struct BackendState<'a> {
-    id: &'a str,
-    address: &'a str,
-    weight: u32,
-    in_flight: u32,
-    available: bool,
-    /// Why it is not available.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    reason: Option<&'static str>,
-    probe: &'static str,
-    outlier: &'static str,
-}
-
-fn state(upstream: &Upstream) -> UpstreamState<'_> {
-    use crate::upstream::availability::{Outlier, Probe};
-    let now = Instant::now();
-    let backends = upstream.backends.iter().enumerate().map(|(index, backend)| {
-        let facts = upstream.facts(index);
-        let verdict = facts.verdict(now);
-        BackendState {
-            id: &backend.id,
-            address: &backend.name,
-            weight: backend.weight,
-            in_flight: backend.in_flight(),
-            available: verdict.is_ok(),
-            reason: verdict.err().map(|why| why.reason()),
-            probe: match facts.probe {
-                Probe::Unknown => "unknown",
-                Probe::Up { .. } => "up",
-                Probe::Down { .. } => "down",
-            },
-            outlier: match facts.outlier {
-                Outlier::Admitted { .. } => "admitted",
-                Outlier::Ejected { .. } => "ejected",
-            },
-        }
+        .serve_connection(io, service);
+    tokio::spawn(async move {
+        let _ = tokio::time::timeout(LONGEST_CONNECTION, served).await;
+        drop(slot);
     });
-    UpstreamState {
-        name: &upstream.config.name,
-        available: upstream.n_available(now),
-        backends: backends.collect(),
-    }
 }

@@ -11,13 +11,13 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use cirque_shared::config::Invalid;
+use cirque_shared::config::{Invalid, Shown};
 use cirque_shared::telemetry::{Format, Level};
 
 use pattern::{HostPattern, PathPattern};
 use policy::{
-    Access, Action, Balance, Client, Conditions, ErrorPage, HeaderRules, Http1, Maintenance, Outlier, Probe,
-    RateLimit, Retry, Rewrite, Timeouts,
+    Access, Action, AdminToken, Balance, Client, Conditions, ErrorPage, HeaderRules, Http1, Maintenance,
+    Outlier, Probe, RateLimit, Retry, Rewrite, Timeouts,
 };
 
 /// The compiled-in defaults and the reference of every key.
@@ -29,7 +29,9 @@ pub struct Config {
     /// Worker threads, 1 or more.
     pub threads: usize,
     /// Where the admin interface listens.
-    pub admin: SocketAddr,
+    pub admin: AdminAddress,
+    /// Who may use it; at least one where it can be reached from elsewhere.
+    pub admin_tokens: Vec<AdminToken>,
     /// Where the operator's orders and the history of the configuration are kept.
     pub state_dir: PathBuf,
     /// The longest a stop may take.
@@ -56,6 +58,26 @@ pub struct Config {
     pub rate_limits: Vec<RateLimit>,
     /// By name; every route's upstream is among them.
     pub upstreams: Vec<Upstream>,
+    /// Every setting by its key path, what the file leaves out included: what a change is told in.
+    pub settings: Shown,
+}
+
+/// Where the admin interface listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AdminAddress {
+    /// An address of this machine.
+    Tcp(SocketAddr),
+    /// A socket in the file system, for its owner alone.
+    Unix(PathBuf),
+}
+
+impl std::fmt::Display for AdminAddress {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Tcp(address) => write!(f, "{address}"),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
 }
 
 /// Where access lines go.
@@ -158,7 +180,18 @@ impl Config {
     ///
     /// [`Invalid`] with every problem of the file.
     pub fn load(path: &Path) -> Result<Self, Invalid> {
-        cirque_shared::config::read_file(path, parse::parse)
+        Self::read(path).map(|(_, config)| config)
+    }
+
+    /// Like [`Config::load`], with the text that was read.
+    ///
+    /// # Errors
+    ///
+    /// As [`Config::load`].
+    pub fn read(path: &Path) -> Result<(String, Self), Invalid> {
+        let text = cirque_shared::config::text_of(path)?;
+        let config = Self::from_text(&path.display().to_string(), &text)?;
+        Ok((text, config))
     }
 
     /// Reads and checks a text; `name` is what it is called in messages.

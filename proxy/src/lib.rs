@@ -6,6 +6,7 @@
 
 pub mod config;
 pub mod server;
+pub mod token;
 
 #[doc(hidden)]
 pub mod fuzzing;

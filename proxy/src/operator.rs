@@ -43,6 +43,21 @@ pub(crate) struct Order {
     pub(crate) comment: String,
 }
 
+impl Order {
+    /// What it changes, in words.
+    pub(crate) fn since(&self, before: &Self) -> Vec<String> {
+        let weight = |order: &Self| order.weight.map_or("configured".to_owned(), |weight| weight.to_string());
+        let mut changes = Vec::new();
+        if self.duty != before.duty {
+            changes.push(format!("~ state: {} -> {}", before.duty.name(), self.duty.name()));
+        }
+        if self.weight != before.weight {
+            changes.push(format!("~ weight: {} -> {}", weight(before), weight(self)));
+        }
+        changes
+    }
+}
+
 /// Every order that is in force, by upstream and backend id.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -55,7 +70,6 @@ impl Orders {
     }
 
     /// Gives an order; one that says nothing is taken back.
-    #[cfg(test)]
     pub(crate) fn give(&mut self, upstream: &str, backend: &str, order: Order) {
         let orders = self.0.entry(upstream.to_owned()).or_default();
         if (order.duty, order.weight) == (Duty::Active, None) {
@@ -76,7 +90,7 @@ impl Orders {
 }
 
 /// The file that the orders are kept in.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Book {
     path: PathBuf,
 }
@@ -105,6 +119,9 @@ impl Book {
     /// Keeps the orders; a reader finds the old ones or these, never a part.
     pub(crate) fn write(&self, orders: &Orders) -> io::Result<()> {
         let text = serde_json::to_string_pretty(orders)? + "\n";
+        if let Some(folder) = self.path.parent() {
+            std::fs::create_dir_all(folder)?;
+        }
         crate::durable::write(&self.path, text.as_bytes())
     }
 

@@ -17,10 +17,10 @@ use pingora::server::{RunArgs, Server, ShutdownSignal, ShutdownSignalWatch, Shut
 use pingora::services::background::{BackgroundService, GenBackgroundService, background_service};
 use pingora::services::listening::Service;
 
-use crate::admin::Admin;
+use crate::admin::{Admin, Socket};
 use crate::config::Config;
 use crate::config::policy::Http1;
-use crate::control::Control;
+use crate::control::{Author, Control};
 use crate::descriptors;
 use crate::edge::Edge;
 use crate::gate::Gate;
@@ -43,25 +43,25 @@ const BUFFERS: L4BufferSettings = L4BufferSettings { read: Some(8 * 1024), write
 /// Our path buffers by itself.
 const UNBUFFERED: L4BufferSettings = L4BufferSettings { read: Some(0), write: Some(0) };
 
-/// Runs the edge until it is told to stop; never returns while it is serving. `path` is where `config` was read.
+/// Runs the edge until it is told to stop; never returns while it is serving. `path` is where `text`
+/// was read, and `config` is what it says.
 ///
 /// # Errors
 ///
 /// When an address cannot be bound or the access log cannot be opened. Nothing was started then.
-pub fn run(path: &Path, config: &Config) -> anyhow::Result<()> {
+pub fn run(path: &Path, text: String, config: &Config) -> anyhow::Result<()> {
     for listener in &config.listeners {
         // pingora would retry for 30 s; whoever started us wants to know now.
         drop(bind(listener.address).with_context(|| format!("listener `{}`", listener.name))?);
     }
-    let admin = bind(config.admin).context("admin interface")?;
-    admin.set_nonblocking(true).context("admin interface")?;
+    let admin = Socket::bind(&config.admin).context("admin interface")?;
     let book = Book::new(&config.state_dir);
     let orders = book.read().with_context(|| {
         format!("could not read the operator's orders in {}; repair or remove it", book.path().display())
     })?;
     let edge = Edge::new(config.clone(), orders).context("could not open the access log")?;
     let edge = Arc::new(edge);
-    let control = Control::new(Arc::clone(&edge), path.to_owned(), book);
+    let control = Arc::new(Control::new(Arc::clone(&edge), path.to_owned(), text, book));
 
     let most_clients = descriptors::raise();
     if most_clients < config.client.max_connections {
@@ -84,7 +84,7 @@ pub fn run(path: &Path, config: &Config) -> anyhow::Result<()> {
     server.bootstrap();
     add_listeners(&mut server, &edge, most_clients);
     server.add_service(on_one_thread("probes", Probes(Arc::clone(&edge))));
-    server.add_service(on_one_thread("admin", Admin::new(Arc::clone(&edge), admin)));
+    server.add_service(on_one_thread("admin", Admin::new(Arc::clone(&edge), Arc::clone(&control), admin)));
     server.add_service(on_one_thread("drain", Drain(Arc::clone(&edge))));
     server.add_service(on_one_thread("ready", Ready(Arc::clone(&edge))));
     let listeners: Vec<String> =
@@ -153,7 +153,7 @@ impl BackgroundService for Ready {
 }
 
 /// Turns signals into pingora's terms.
-struct Stop(Arc<Edge>, Control);
+struct Stop(Arc<Edge>, Arc<Control>);
 
 #[async_trait]
 impl ShutdownSignalWatch for Stop {
@@ -168,12 +168,13 @@ impl ShutdownSignalWatch for Stop {
         loop {
             match signals.next().await {
                 Request::Stop => break,
-                Request::Reload => match self.1.reload().await {
-                    Ok(()) => tracing::info!("configuration was reloaded"),
-                    Err(refused) => {
-                        tracing::error!(%refused, "configuration was not reloaded, nothing changed")
+                Request::Reload => {
+                    let author = Author { by: "SIGHUP".to_owned(), ..Author::default() };
+                    if let Err(refused) = self.1.reload(&author).await {
+                        let reason = refused.reason();
+                        tracing::error!(reason, %refused, "configuration was not reloaded, nothing changed");
                     }
-                },
+                }
             }
         }
         tracing::info!(in_flight = self.0.in_flight.count(), "edge is stopping");

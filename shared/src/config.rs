@@ -5,6 +5,7 @@
 
 mod problems;
 mod read;
+mod shown;
 pub mod units;
 
 #[cfg(test)]
@@ -14,6 +15,7 @@ use std::path::Path;
 
 pub use problems::{Invalid, Problem, Problems};
 pub use read::{Read, Table, Value, child, field, key_paths, wrong_type};
+pub use shown::{Changed, Shown};
 pub use toml::de::DeTable;
 
 /// Reads `text` (named `name` in messages) and hands the raw tables to `parse`.
@@ -48,9 +50,14 @@ pub fn read_file<R: Table + Default, C>(
     path: &Path,
     parse: impl FnOnce(R, &mut Problems) -> C,
 ) -> Result<C, Invalid> {
-    let name = path.display().to_string();
-    match std::fs::read_to_string(path) {
-        Ok(text) => read_text(&name, &text, parse),
-        Err(error) => Err(Invalid::unreadable(&name, &error)),
-    }
+    read_text(&path.display().to_string(), &text_of(path)?, parse)
+}
+
+/// The text of a file.
+///
+/// # Errors
+///
+/// A file that cannot be read is one problem.
+pub fn text_of(path: &Path) -> Result<String, Invalid> {
+    std::fs::read_to_string(path).map_err(|error| Invalid::unreadable(&path.display().to_string(), &error))
 }

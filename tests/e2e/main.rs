@@ -13,6 +13,7 @@ mod http1;
 mod limits;
 mod node;
 mod observability;
+mod operator;
 mod pagination;
 mod protocol;
 mod proxying;

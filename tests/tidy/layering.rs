@@ -16,7 +16,7 @@ struct Layers {
 const PROXY: Layers = Layers {
     folder: "proxy/src/",
     rows: &[
-        &["server", "fuzzing"],
+        &["server", "fuzzing", "token"],
         &["admin", "listener", "gate", "probes"],
         &["control"],
         &["phases", "http1"],

@@ -7,7 +7,7 @@ use crate::source::{Source, rust};
 const MAY_NAME_STATUSES: &[(&str, &str)] = &[
     ("proxy/src/respond.rs", "the edge's one door out"),
     ("app/src/error.rs", "the app's one door out"),
-    ("proxy/src/admin.rs", "the operator's door; its errors never reach a client of the site"),
+    ("proxy/src/admin", "the operator's door; its errors never reach a client of the site"),
     ("app/src/health.rs", "503 is its way of saying no, not an error of the request"),
     ("tests/", "the harness plays clients and backends, and asserts on statuses"),
 ];

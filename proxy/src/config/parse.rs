@@ -1,5 +1,6 @@
 //! Turns what a file says into a configuration that cannot be invalid, noting every problem on the way.
 
+mod admin;
 mod headers;
 mod limits;
 mod listener;
@@ -11,29 +12,27 @@ mod value;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-use cirque_shared::config::{Problems, read_text};
+use cirque_shared::config::{Problems, Shown, read_text};
 
 use super::policy::HTTP1;
 use super::{AccessLog, Config, REFERENCE, raw};
-use value::{address, in_range, networks, one_of};
+use value::{in_range, networks, one_of};
 
 /// The reference file as read; its settings are every file's defaults.
 fn reference() -> raw::File {
-    let mut file = read_text("conf/proxy.toml", REFERENCE, |file: raw::File, _| file)
-        .expect("the reference is checked by a test");
-    // The example's objects are no defaults.
-    (file.listeners, file.routes, file.upstreams) = (None, None, None);
-    file.rate_limits = None;
-    file
+    read_text("conf/proxy.toml", REFERENCE, |file: raw::File, _| file)
+        .expect("the reference is checked by a test")
 }
 
 /// Turns a file into a configuration.
 pub(super) fn parse(file: raw::File, problems: &mut Problems) -> Config {
-    let file = file.or(reference());
+    let file = file.complete(reference());
+    let settings = Shown::of(&file);
     let server = file.server.unwrap_or_default();
+    let (admin, admin_tokens) =
+        admin::admin(server.admin, &server.admin_tokens.unwrap_or_default(), problems);
     let log = file.log.unwrap_or_default();
-    let defaults = file.defaults.unwrap_or_default();
-    let upstreams = upstream::upstreams(file.upstreams.unwrap_or_default(), &defaults, problems);
+    let upstreams = upstream::upstreams(file.upstreams.unwrap_or_default(), problems);
     let names: BTreeSet<&str> = upstreams.iter().map(|upstream| upstream.name.as_str()).collect();
     let rate_limits = limits::rate_limits(file.rate_limits.unwrap_or_default(), problems);
     let limit_names: BTreeSet<&str> = rate_limits.iter().map(|limit| limit.name.as_str()).collect();
@@ -42,7 +41,8 @@ pub(super) fn parse(file: raw::File, problems: &mut Problems) -> Config {
             Some(0) | None => std::thread::available_parallelism().map_or(1, usize::from),
             Some(threads) => in_range("server.threads", threads, 1, 1024, problems),
         },
-        admin: address("server.admin", server.admin, problems),
+        admin,
+        admin_tokens,
         state_dir: state_dir(server.state_dir.unwrap_or_default(), problems),
         grace_period: server.grace_period.unwrap_or_default(),
         http1: one_of("server.http1", &server.http1.unwrap_or_default(), &HTTP1, problems)
@@ -53,14 +53,15 @@ pub(super) fn parse(file: raw::File, problems: &mut Problems) -> Config {
         trusted_proxies: networks("trust.proxies", file.trust.and_then(|trust| trust.proxies), problems),
         client: listener::client(&file.client.unwrap_or_default(), problems),
         listeners: listener::listeners(file.listeners.unwrap_or_default(), problems),
-        routes: route::routes(file.routes.unwrap_or_default(), &defaults, &names, &limit_names, problems),
+        routes: route::routes(file.routes.unwrap_or_default(), &names, &limit_names, problems),
         error_pages: routing::error_pages(
             "defaults.route.error_pages",
-            defaults.route.unwrap_or_default().error_pages,
+            file.defaults.unwrap_or_default().route.unwrap_or_default().error_pages,
             problems,
         ),
         rate_limits,
         upstreams,
+        settings,
     }
 }
 

@@ -141,3 +141,26 @@ pub enum Http1 {
 
 /// The spellings of [`Http1`] in a file.
 pub const HTTP1: [(&str, Http1); 2] = [("own", Http1::Own), ("pingora", Http1::Pingora)];
+
+/// What the holder of a token may do at the admin interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// Look.
+    Read,
+    /// Look, and change.
+    Change,
+}
+
+/// The spellings of [`Scope`] in a file.
+pub const SCOPE: [(&str, Scope); 2] = [("read", Scope::Read), ("change", Scope::Change)];
+
+/// Somebody who may use the admin interface. The token itself is known to them alone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AdminToken {
+    /// In the history of changes.
+    pub name: String,
+    /// The token's digest.
+    pub sha256: [u8; 32],
+    /// What they may do.
+    pub scope: Scope,
+}

@@ -16,6 +16,31 @@ pub use route::{
 };
 pub use upstream::{Backend, BackendPolicy, Probe, Upstream, UpstreamPolicy};
 
+impl File {
+    /// The file with everything that it leaves out: the settings of `reference`, and in each object what it
+    /// inherits from `[defaults]`.
+    pub fn complete(self, reference: Self) -> Self {
+        // The example's objects are no defaults.
+        let settings =
+            Self { listeners: None, routes: None, upstreams: None, rate_limits: None, ..reference };
+        let mut file = self.or(settings);
+        let defaults = file.defaults.clone().unwrap_or_default();
+        for route in file.routes.iter_mut().flatten() {
+            let inherited = defaults.route.clone().unwrap_or_default();
+            route.policy = std::mem::take(&mut route.policy).or(inherited);
+        }
+        for upstream in file.upstreams.iter_mut().flatten().map(|(_, upstream)| upstream) {
+            let inherited = defaults.upstream.clone().unwrap_or_default();
+            upstream.policy = std::mem::take(&mut upstream.policy).or(inherited);
+            for backend in upstream.backends.iter_mut().flatten() {
+                let inherited = defaults.backend.clone().unwrap_or_default();
+                backend.policy = std::mem::take(&mut backend.policy).or(inherited);
+            }
+        }
+        file
+    }
+}
+
 cirque_shared::raw! {
     /// A whole file.
     pub struct File {
@@ -46,6 +71,8 @@ cirque_shared::raw! {
         pub threads: usize,
         /// The admin address.
         pub admin: String,
+        /// Who may use it.
+        pub admin_tokens: Vec<String>,
         /// Where state is kept.
         pub state_dir: String,
         /// The longest a stop may take.

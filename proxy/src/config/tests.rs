@@ -49,7 +49,7 @@ mod toml_keys {
 
     use cirque_shared::config::{DeTable, Problems, Read, Table, Value};
 
-    #[derive(Default)]
+    #[derive(Debug, Default)]
     pub(super) struct Keys(pub(super) BTreeSet<String>);
 
     fn walk(value: &Value<'_>, at: &str, out: &mut BTreeSet<String>) {

@@ -6,12 +6,13 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::Problems;
+use super::shown::Shown;
 
 /// A TOML value with its place in the file.
 pub type Value<'i> = Spanned<DeValue<'i>>;
 
 /// What a key may hold.
-pub trait Read: Sized {
+pub trait Read: Sized + std::fmt::Debug {
     /// Whether the value is a table whose keys are declared: then its keys, not itself, are settings.
     fn key_paths(at: &str, out: &mut BTreeSet<String>) {
         out.insert(at.to_owned());
@@ -23,6 +24,11 @@ pub trait Read: Sized {
     /// What holds when both a file and its base say something: the file's word, key by key in tables.
     fn or(this: Option<Self>, base: Option<Self>) -> Option<Self> {
         this.or(base)
+    }
+
+    /// Notes each setting with its value, as an operator would write it.
+    fn show(&self, at: &str, out: &mut Shown) {
+        out.value(at, &format!("{self:?}"));
     }
 }
 
@@ -191,6 +197,10 @@ impl<T: Read> Read for Vec<T> {
         };
         Some(list.iter().enumerate().filter_map(read).collect())
     }
+
+    fn show(&self, at: &str, out: &mut Shown) {
+        out.list(at, self);
+    }
 }
 
 impl<T: Read> Read for BTreeMap<String, T> {
@@ -212,6 +222,14 @@ impl<T: Read> Read for BTreeMap<String, T> {
             }
         }
         Some(map)
+    }
+
+    fn show(&self, at: &str, out: &mut Shown) {
+        for (name, value) in self {
+            let path = child(at, name);
+            out.object(&path);
+            value.show(&path, out);
+        }
     }
 }
 
@@ -275,6 +293,14 @@ macro_rules! raw {
                     return None;
                 };
                 Some(<Self as $crate::config::Table>::read_table(table, at, problems))
+            }
+
+            fn show(&self, at: &str, out: &mut $crate::config::Shown) {
+                $(if let Some(value) = &self.$field {
+                    <$type as $crate::config::Read>::show(
+                        value, &$crate::config::child(at, stringify!($field)), out);
+                })*
+                $(<$splice as $crate::config::Read>::show(&self.$spliced, at, out);)?
             }
 
             fn or(this: Option<Self>, base: Option<Self>) -> Option<Self> {

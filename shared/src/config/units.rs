@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::{Problems, Read, Value, wrong_type};
+use super::{Problems, Read, Shown, Value, wrong_type};
 
 /// A number of bytes: `512`, `64KiB`, `1MiB`, `2GiB` (powers of 1024; `k`, `m`, `g` as nginx writes them).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -17,6 +17,17 @@ impl ByteSize {
     /// The size in bytes, capped to what this machine can address.
     pub fn as_usize(self) -> usize {
         usize::try_from(self.0).unwrap_or(usize::MAX)
+    }
+}
+
+impl fmt::Display for ByteSize {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const UNITS: [(&str, u64); 3] = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
+        let whole = UNITS.iter().find(|(_, factor)| self.0 >= *factor && self.0.is_multiple_of(*factor));
+        match whole {
+            Some((unit, factor)) => write!(f, "{}{unit}", self.0 / factor),
+            None => write!(f, "{}", self.0),
+        }
     }
 }
 
@@ -91,6 +102,10 @@ impl Read for ByteSize {
         }
         bytes.map(ByteSize)
     }
+
+    fn show(&self, at: &str, out: &mut Shown) {
+        out.value(at, &self.to_string());
+    }
 }
 
 impl Read for Percent {
@@ -104,6 +119,10 @@ impl Read for Percent {
                 None
             }
         }
+    }
+
+    fn show(&self, at: &str, out: &mut Shown) {
+        out.value(at, &self.to_string());
     }
 }
 

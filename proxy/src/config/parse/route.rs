@@ -13,7 +13,6 @@ use super::{headers, limits, routing};
 
 pub(super) fn routes(
     raw: Vec<raw::Route>,
-    defaults: &raw::Defaults,
     upstreams: &BTreeSet<&str>,
     rate_limits: &BTreeSet<&str>,
     problems: &mut Problems,
@@ -21,7 +20,6 @@ pub(super) fn routes(
     if raw.is_empty() {
         problems.push("routes", "must not be empty: add [[routes]] with a name, paths and an upstream");
     }
-    let inherited = defaults.route.clone().unwrap_or_default();
     let mut names = BTreeSet::new();
     let mut places = BTreeMap::new();
     let mut routes = Vec::new();
@@ -42,7 +40,7 @@ pub(super) fn routes(
         }
         let action = routing::action(&at, &raw, upstreams, problems);
         let rewrite = routing::rewrite(&at, &raw, &action, problems);
-        let policy = raw.policy.or(inherited.clone());
+        let policy = raw.policy;
         routes.push(Route {
             name,
             hosts,

@@ -8,19 +8,14 @@ use super::super::policy::{BALANCE, Balance, Outlier, Probe, Timeouts};
 use super::super::{Backend, Upstream, raw};
 use super::value::{address, checked_name, in_range, name, one_of, positive};
 
-pub(super) fn upstreams(
-    raw: BTreeMap<String, raw::Upstream>,
-    defaults: &raw::Defaults,
-    problems: &mut Problems,
-) -> Vec<Upstream> {
-    let inherited = defaults.upstream.clone().unwrap_or_default();
+pub(super) fn upstreams(raw: BTreeMap<String, raw::Upstream>, problems: &mut Problems) -> Vec<Upstream> {
     let mut upstreams = Vec::new();
     for (name, raw) in raw {
         let at = format!("upstreams.{name}");
         if let Err(why) = checked_name(&name) {
             problems.push(&at, why);
         }
-        let policy = raw.policy.or(inherited.clone());
+        let policy = raw.policy;
         let balance = policy.balance.unwrap_or_default();
         upstreams.push(Upstream {
             name,
@@ -34,7 +29,7 @@ pub(super) fn upstreams(
             },
             fail_open: policy.fail_open.unwrap_or_default(),
             probe: probe(&format!("{at}.probe"), policy.probe.unwrap_or_default(), problems),
-            backends: backends(&at, raw.backends.unwrap_or_default(), defaults, problems),
+            backends: backends(&at, raw.backends.unwrap_or_default(), problems),
         });
     }
     upstreams
@@ -54,24 +49,18 @@ fn probe(at: &str, raw: raw::Probe, problems: &mut Problems) -> Probe {
     }
 }
 
-fn backends(
-    at: &str,
-    raw: Vec<raw::Backend>,
-    defaults: &raw::Defaults,
-    problems: &mut Problems,
-) -> Vec<Backend> {
+fn backends(at: &str, raw: Vec<raw::Backend>, problems: &mut Problems) -> Vec<Backend> {
     if raw.is_empty() {
         problems.push(
             &format!("{at}.backends"),
             format!("must not be empty: add [[{at}.backends]] with an id and an address"),
         );
     }
-    let inherited = defaults.backend.clone().unwrap_or_default();
     let mut ids = BTreeSet::new();
     let mut backends = Vec::new();
     for (index, raw) in raw.into_iter().enumerate() {
         let at = format!("{at}.backends[{index}]");
-        let policy = raw.policy.or(inherited.clone());
+        let policy = raw.policy;
         let name = raw.address.clone().unwrap_or_default();
         backends.push(Backend {
             id: self::name(&format!("{at}.id"), raw.id, &mut ids, problems),

@@ -56,6 +56,15 @@ pub enum Action {
 }
 
 impl Action {
+    /// The key that it is written under.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Upstream(_) => "upstream",
+            Self::Redirect(_) => "redirect",
+            Self::Respond(_) => "respond",
+        }
+    }
+
     /// The pool that answers, if one does.
     pub fn upstream(&self) -> Option<&str> {
         match self {
