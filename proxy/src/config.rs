@@ -14,10 +14,11 @@ use std::time::Duration;
 use cirque_shared::config::{Invalid, Shown};
 use cirque_shared::telemetry::{Format, Level};
 
+use crate::certificate::Files;
 use pattern::{HostPattern, PathPattern};
 use policy::{
     Access, Action, AdminToken, Balance, Client, Conditions, ErrorPage, HeaderRules, Http1, Maintenance,
-    Outlier, Probe, RateLimit, Retry, Rewrite, Timeouts,
+    Outlier, Probe, Protocols, RateLimit, Retry, Rewrite, Timeouts, TlsVersion,
 };
 
 /// The compiled-in defaults and the reference of every key.
@@ -102,6 +103,25 @@ pub struct Listener {
     pub address: SocketAddr,
     /// Who may connect.
     pub access: Access,
+    /// With what; `None`: plain.
+    pub tls: Option<Tls>,
+    /// Which protocols are spoken.
+    pub protocols: Protocols,
+    /// The port that clients are sent to for https; 0: they are served here.
+    pub https_redirect: u16,
+}
+
+/// TLS of a listener.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tls {
+    /// At least one; the first is for names that none is good for.
+    pub certificates: Vec<Files>,
+    /// The oldest version that is spoken.
+    pub min_version: TlsVersion,
+    /// For the handshake.
+    pub handshake_timeout: Duration,
+    /// The value of Strict-Transport-Security; empty: the header is not sent.
+    pub hsts: String,
 }
 
 /// A match and the policy that goes with it.

@@ -144,6 +144,11 @@ impl Exchange {
         self.active.as_ref().map_or(self.started, |active| active.began)
     }
 
+    /// Notes where a client that is sent away is to ask instead.
+    pub(crate) fn send_to(&mut self, location: String) {
+        self.fields.push(("Location", location));
+    }
+
     /// Notes which rule of the protocol the request broke.
     pub(crate) fn broke(&mut self, rule: Option<&'static str>) {
         self.rule = rule;

@@ -1,7 +1,7 @@
 //! HTTP/1.x by a path of our own: one task per connection, which owns its buffers and its one deadline.
 //!
-//! pingora accepts the connection (and will do TLS); from the first byte on this path carries it, and asks the
-//! same deciding rooms as [`crate::phases`]. Neither knows the other.
+//! pingora accepts the connection, [`crate::front`] sees to TLS; from the first byte of HTTP on this path carries it,
+//! and asks the same deciding rooms as [`crate::phases`]. Neither knows the other.
 
 pub(crate) mod answer;
 mod attempt;
@@ -19,24 +19,24 @@ mod tunnel;
 mod upload;
 mod write;
 
-use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use async_trait::async_trait;
-use pingora::apps::ServerApp;
 use pingora::protocols::Stream;
-use pingora::server::ShutdownWatch;
 use tokio::time::Instant;
 
+use crate::door::Origin;
 use crate::edge::Edge;
-use connection::Connection;
+use connection::{Connection, End};
 
 /// How often idle connections to backends are looked over.
 const SWEEP: Duration = Duration::from_secs(1);
 
-/// The path, as pingora's listeners see it.
+/// What an HTTP/2 client sends first (RFC 9113 §3.4); to a reader of HTTP/1.1 a head of an unknown version.
+pub(crate) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\n";
+
+/// The path.
 pub(crate) struct Http1 {
     edge: Arc<Edge>,
     is_swept: AtomicBool,
@@ -67,21 +67,21 @@ impl Http1 {
     }
 }
 
-#[async_trait]
-impl ServerApp for Http1 {
-    async fn process_new(self: &Arc<Self>, stream: Stream, _shutdown: &ShutdownWatch) -> Option<Stream> {
+impl Http1 {
+    /// Serves a connection to its end.
+    ///
+    /// Gives it back, with what was read of it, when the client begins with HTTP/2 and `may_switch`.
+    pub(crate) async fn serve(
+        &self,
+        stream: Stream,
+        origin: &Origin,
+        may_switch: bool,
+    ) -> Option<(Stream, Vec<u8>)> {
         self.keep_swept();
-        let digest = stream.get_socket_digest();
-        let peer = digest.as_ref().and_then(|digest| Some(digest.peer_addr()?.as_inet()?.ip()));
-        // A unix socket has no address: only the machine itself can be at its other end.
-        let peer = peer.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
-        // With one listener there is nothing to ask the kernel.
-        let is_one_of_many = self.edge.site().config.listeners.len() > 1;
-        let local =
-            digest.filter(|_| is_one_of_many).and_then(|digest| digest.local_addr()?.as_inet().copied());
-        let listener = self.edge.listener_at(local);
-        let mut connection = Connection::new(&self.edge, stream, peer, listener);
-        connection.serve().await;
-        None
+        let mut connection = Connection::new(&self.edge, stream, origin, may_switch);
+        match connection.serve().await {
+            End::Over => None,
+            End::Http2 => Some((connection.io, connection.input)),
+        }
     }
 }

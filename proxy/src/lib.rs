@@ -4,6 +4,7 @@
 //! values and know nothing of Pingora; [`exchange`] strings them together for one request, and the data paths
 //! ([`http1`], ours, and [`phases`], pingora's) carry bytes and ask.
 
+pub mod certificate;
 pub mod config;
 pub mod server;
 pub mod token;
@@ -11,6 +12,7 @@ pub mod token;
 #[doc(hidden)]
 pub mod fuzzing;
 
+mod front;
 mod gate;
 mod http1;
 mod listener;
@@ -19,9 +21,12 @@ mod turn;
 
 mod exchange;
 
+mod door;
 mod headers;
 mod limit;
 mod route;
+
+mod tls;
 
 mod balance;
 mod retry;

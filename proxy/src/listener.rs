@@ -1,35 +1,88 @@
-//! The client's side of a connection on pingora's path: how long a head may take, and what counts as in flight.
+//! The client's side of a connection on pingora's path: how long heads and bodies may take, what is in flight.
 //!
-//! pingora limits single reads only, so a head that drips would never end. Each turn of a connection (waiting
-//! for a request, reading its head, answering it) therefore runs beside a deadline that the first hook stops.
+//! pingora limits single reads only, so a head that drips would never end, and no read of an HTTP/2 body. Each turn
+//! of a connection (waiting for a request, reading its head, answering it) therefore runs beside a deadline that the
+//! first hook stops, and each HTTP/2 request with a body beside one that every piece of the body moves.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use cirque_shared::request_id;
 use pingora::apps::{HttpServerApp, HttpServerOptions, ReusedHttpStream};
 use pingora::protocols::http::ServerSession;
 use pingora::proxy::HttpProxy;
 use pingora::server::ShutdownWatch;
 
+use crate::config::policy::Client;
+use crate::door::Origin;
 use crate::edge::Edge;
+use crate::exchange::{Exchange, Head};
 use crate::phases::Phases;
 use crate::respond::Refusal;
 use crate::turn::{self, Turn};
 
-/// Serves connections through pingora's proxy.
+/// Serves one connection through pingora's proxy.
 pub(crate) struct Listener {
     proxy: Arc<HttpProxy<Phases>>,
     edge: Arc<Edge>,
+    origin: Arc<Origin>,
     options: HttpServerOptions,
 }
 
 impl Listener {
-    /// A server for this proxy.
-    pub(crate) fn new(proxy: Arc<HttpProxy<Phases>>, edge: Arc<Edge>) -> Self {
+    /// A server for a connection from there.
+    pub(crate) fn new(proxy: Arc<HttpProxy<Phases>>, edge: Arc<Edge>, origin: Origin) -> Self {
         let mut options = HttpServerOptions::default();
         options.keepalive_request_limit = Some(edge.client().keepalive_requests.saturating_sub(1));
-        Self { proxy, edge, options }
+        Self { proxy, edge, origin: Arc::new(origin), options }
+    }
+
+    /// The limits of the client's side.
+    pub(crate) fn client(&self) -> Client {
+        self.edge.client()
+    }
+
+    /// Counts the end of an HTTP/2 connection.
+    pub(crate) fn closed(&self, reason: &'static str) {
+        self.edge.metrics.client.http2_closed.with(&[&self.origin.door.name, reason]).inc();
+    }
+
+    /// Logs and counts a request that was malformed before any hook saw it.
+    pub(crate) fn refuse_malformed(&self) {
+        let head = Head {
+            id: request_id::generate(),
+            client: self.origin.peer,
+            listener: self.origin.door.number,
+            method: String::new(),
+            host: String::new(),
+            path: String::new(),
+            is_idempotent: false,
+        };
+        let mut exchange = Exchange::begin(&self.edge, head);
+        exchange.broke(Some("http2"));
+        exchange.refuse(Refusal::Malformed);
+    }
+
+    /// Has one HTTP/2 request answered; its head is there. Dropping it resets its stream.
+    async fn http2(&self, mut session: ServerSession, shutdown: &ShutdownWatch) {
+        let turn = Arc::new(Turn::new(Arc::clone(&self.origin)));
+        let has_body = !session.is_body_empty();
+        let serve = turn::within(Arc::clone(&turn), self.proxy.process_new_http(session, shutdown));
+        if !has_body {
+            serve.await;
+            return;
+        }
+        let overdue = async {
+            turn.body_is_overdue(self.edge.client().body_timeout).await;
+            // Said before the request is dropped, which writes its line.
+            turn.cut(Refusal::BodyTooSlow);
+        };
+        tokio::select! {
+            biased;
+            _ = serve => {}
+            () = overdue => {}
+        }
     }
 
     /// How long a turn may wait until its head is complete: the idle time comes first on a kept connection.
@@ -46,12 +99,16 @@ impl HttpServerApp for Listener {
         mut session: ServerSession,
         shutdown: &ShutdownWatch,
     ) -> Option<ReusedHttpStream> {
+        if session.is_http2() {
+            self.http2(session, shutdown).await;
+            return None;
+        }
         let is_first = !session.pipelining_enabled();
         let client = self.edge.client();
         let deadline = if is_first { client.header_timeout } else { self.head_deadline() };
         // A first read may take as long as a head may; later ones wait for the next request.
         session.set_read_timeout(Some(deadline));
-        let turn = Arc::new(Turn::default());
+        let turn = Arc::new(Turn::new(Arc::clone(&self.origin)));
         let serve = turn::within(Arc::clone(&turn), self.proxy.process_new_http(session, shutdown));
         let overdue = async {
             tokio::time::sleep(deadline).await;

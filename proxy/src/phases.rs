@@ -7,12 +7,12 @@ mod answer;
 mod failure;
 mod head;
 mod peer;
+mod translate;
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use cirque_shared::request_id;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
@@ -21,15 +21,16 @@ use pingora::{Error, ErrorSource, ErrorType, Result};
 use tokio::time::Instant;
 
 use crate::edge::Edge;
-use crate::exchange::{Exchange, Head, Situation};
+use crate::exchange::{Exchange, Situation};
+use crate::headers::Forwarded;
 use crate::headers::rules::Edit;
-use crate::headers::{FORWARDING, Forwarded, forwarded};
 use crate::limit::pace::{Floor, Pace};
 use crate::respond::Refusal;
 use crate::retry::{Decision, Failure};
 use crate::route::{Asked, rewrite};
-use crate::turn;
+use crate::turn::{self, Turn};
 use head::{edit_answer, facts, too_large};
+use translate::{head, is_too_large, join_cookies, objection, remove_hop_by_hop, tell};
 
 /// The hooks.
 pub(crate) struct Phases {
@@ -47,6 +48,18 @@ pub(crate) struct Ctx {
     is_retrying: bool,
     /// How fast the client sends its body.
     sends: Pace,
+    turn: Option<Arc<Turn>>,
+}
+
+impl Drop for Ctx {
+    /// A turn that is ended from outside never reaches `logging`: its exchange says here why it ended.
+    fn drop(&mut self) {
+        if let (Some(exchange), Some(why)) =
+            (&mut self.exchange, self.turn.as_ref().and_then(|turn| turn.why_cut()))
+        {
+            exchange.refuse(why);
+        }
+    }
 }
 
 impl Phases {
@@ -60,6 +73,14 @@ impl Ctx {
         self.exchange
             .as_mut()
             .ok_or_else(|| Error::explain(ErrorType::InternalError, "no exchange before its head"))
+    }
+
+    /// Says in an answer to come back over TLS, where the listener says so.
+    fn say_https(&self, head: &mut ResponseHeader) -> Result<()> {
+        match self.turn.as_ref().map(|turn| &turn.origin.door.hsts).filter(|hsts| !hsts.is_empty()) {
+            Some(hsts) => head.insert_header("Strict-Transport-Security", hsts),
+            None => Ok(()),
+        }
     }
 
     /// Notes a refusal, and hands pingora the error that leads to it.
@@ -96,7 +117,7 @@ impl ProxyHttp for Phases {
     fn init_downstream_modules(&self, _modules: &mut HttpModules) {}
 
     async fn early_request_filter(&self, session: &mut Session, ctx: &mut Ctx) -> Result<()> {
-        turn::head_is_complete(&self.edge);
+        ctx.turn = turn::head_is_complete(&self.edge);
         let client = self.edge.client();
         // Guarded: a connection that pingora marked as not reusable must stay so.
         if session.get_keepalive().is_some() {
@@ -107,7 +128,7 @@ impl ProxyHttp for Phases {
         session.set_write_timeout(Some(client.send_timeout));
         session.set_total_drain_timeout(Some(client.body_timeout));
         session.as_downstream_mut().set_pipelining_enabled(true);
-        let (head, forwarded) = head(session, &self.edge);
+        let (head, forwarded) = head(session, &self.edge, ctx.turn.as_deref());
         ctx.exchange = Some(Exchange::begin(&self.edge, head));
         ctx.forwarded = Some(forwarded);
         Ok(())
@@ -116,6 +137,9 @@ impl ProxyHttp for Phases {
     async fn request_filter(&self, session: &mut Session, ctx: &mut Ctx) -> Result<bool> {
         if let Some((refusal, rule)) = too_large(session.req_header(), &self.edge.client()) {
             ctx.exchange()?.broke(Some(rule));
+            return ctx.refuse(refusal);
+        }
+        if let Some(refusal) = objection(session.req_header(), ctx) {
             return ctx.refuse(refusal);
         }
         let exchange = ctx.exchange()?;
@@ -157,6 +181,9 @@ impl ProxyHttp for Phases {
         request: &mut RequestHeader,
         ctx: &mut Ctx,
     ) -> Result<()> {
+        if session.is_http2() {
+            join_cookies(request)?;
+        }
         let (Some(told), Some(exchange)) = (&ctx.forwarded, &ctx.exchange) else { return Ok(()) };
         tell(request, told, &exchange.head().id)?;
         if let Some(route) = exchange.route() {
@@ -188,6 +215,9 @@ impl ProxyHttp for Phases {
         end_of_stream: bool,
         ctx: &mut Ctx,
     ) -> Result<()> {
+        if let Some(turn) = &ctx.turn {
+            if end_of_stream { turn.body_is_over() } else { turn.body_moved() }
+        }
         let route = ctx.exchange()?.route();
         let limit = route.and_then(|route| route.config.max_body);
         if limit.is_some_and(|limit| session.as_ref().body_bytes_read() as u64 > limit) {
@@ -234,9 +264,15 @@ impl ProxyHttp for Phases {
         if is_interim(head) {
             return Ok(());
         }
+        if let Some(turn) = &ctx.turn {
+            // An answer that has begun need not wait for the body.
+            turn.body_is_over();
+        }
         let exchange = ctx.exchange()?;
         exchange.answering(head.status.as_u16());
         remove_hop_by_hop(head);
+        ctx.say_https(head)?;
+        let exchange = ctx.exchange()?;
         head.insert_header("X-Request-ID", &exchange.head().id)?;
         edit_answer(session, head, ctx)
     }
@@ -304,80 +340,4 @@ impl ProxyHttp for Phases {
     fn suppress_proxy_warn_log(&self, _: &Session, _: &Ctx, _: &Error, _: ProxyWarnLogContext) -> bool {
         true
     }
-}
-
-/// What the request's head says, and what backends are told about its client.
-fn head(session: &Session, edge: &Edge) -> (Head, Forwarded) {
-    let request = session.req_header();
-    let text = |name: &str| String::from_utf8_lossy(session.get_header_bytes(name)).into_owned();
-    let peer = session.client_addr().and_then(|address| address.as_inet()).map(std::net::SocketAddr::ip);
-    // A unix socket has no address: only the machine itself can be at its other end.
-    let peer = peer.unwrap_or(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST));
-    let site = edge.site();
-    let trusted = &site.config.trusted_proxies;
-    let told =
-        forwarded(peer, trusted, &joined(request, "x-forwarded-for"), &text("x-forwarded-proto"), false);
-    let given = session.get_header_bytes("x-request-id");
-    let id = if request_id::is_acceptable(given) {
-        String::from_utf8_lossy(given).into_owned()
-    } else {
-        request_id::generate()
-    };
-    let head = Head {
-        id,
-        client: told.client,
-        listener: edge.listener_at(session.server_addr().and_then(|address| address.as_inet().copied())),
-        method: request.method.as_str().to_owned(),
-        host: request.uri.authority().map_or_else(|| text("host"), |authority| authority.as_str().to_owned()),
-        path: request.uri.path().to_owned(),
-        is_idempotent: request.method.is_idempotent(),
-    };
-    (head, told)
-}
-
-/// All values of a header that may come in several lines.
-fn joined(request: &RequestHeader, name: &str) -> String {
-    let values = request.headers.get_all(name).iter();
-    values.map(|value| String::from_utf8_lossy(value.as_bytes())).collect::<Vec<_>>().join(",")
-}
-
-/// Whether the announced length is above the limit; without an announcement the pieces are counted.
-fn is_too_large(session: &Session, limit: Option<u64>) -> bool {
-    let length = std::str::from_utf8(session.get_header_bytes("content-length")).ok();
-    let length = length.and_then(|length| length.trim().parse::<u64>().ok());
-    matches!((length, limit), (Some(length), Some(limit)) if length > limit)
-}
-
-/// Removes what the backend said about its own connection (RFC 9110 §7.6.1); pingora passes it on.
-fn remove_hop_by_hop(head: &mut ResponseHeader) {
-    if head.status.as_u16() == 101 {
-        return;
-    }
-    let values = head.headers.get_all("connection").iter();
-    let nominated: Vec<String> = values
-        .flat_map(|value| {
-            String::from_utf8_lossy(value.as_bytes())
-                .split(',')
-                .map(|name| name.trim().to_ascii_lowercase())
-                .collect::<Vec<_>>()
-        })
-        .collect();
-    for name in nominated.iter().map(String::as_str).chain(["keep-alive", "proxy-connection"]) {
-        if !matches!(name, "content-length" | "transfer-encoding" | "connection" | "close" | "") {
-            head.remove_header(name);
-        }
-    }
-}
-
-/// Writes what a backend is told about its client.
-fn tell(request: &mut RequestHeader, told: &Forwarded, id: &str) -> Result<()> {
-    if !told.is_trusted {
-        for name in FORWARDING {
-            request.remove_header(name);
-        }
-    }
-    request.insert_header("X-Real-IP", told.client.to_string())?;
-    request.insert_header("X-Forwarded-For", &told.chain)?;
-    request.insert_header("X-Forwarded-Proto", told.proto)?;
-    request.insert_header("X-Request-ID", id)
 }

@@ -2,6 +2,7 @@
 //!
 //! | refusal | status | whose fault |
 //! | --- | --- | --- |
+//! | https only | 308, Location | the client's |
 //! | malformed | 400 | the client's |
 //! | acl | 403 | the client's |
 //! | no route | 404 | the client's |
@@ -11,6 +12,7 @@
 //! | target too long | 414 | the client's |
 //! | expectation | 417 | the client's |
 //! | rate | 429, Retry-After, RateLimit | the client's |
+//! | misdirected | 421 | the client's |
 //! | head too large | 431 | the client's |
 //! | client left, reader too slow | 499 (logged, never sent) | the client's |
 //! | internal | 500 | ours |
@@ -58,6 +60,8 @@ pub(crate) enum Refusal {
     Rate,
     Overload,
     ReaderTooSlow,
+    HttpsOnly,
+    Misdirected,
 }
 
 /// An answer of the edge's own.
@@ -95,7 +99,7 @@ impl<'a> Form<'a> {
 
 impl Refusal {
     /// Every refusal, so that each series exists from the start.
-    pub(crate) const ALL: [Self; 22] = [
+    pub(crate) const ALL: [Self; 24] = [
         Self::Malformed,
         Self::NoRoute,
         Self::MethodNotAllowed,
@@ -118,6 +122,8 @@ impl Refusal {
         Self::Rate,
         Self::Overload,
         Self::ReaderTooSlow,
+        Self::HttpsOnly,
+        Self::Misdirected,
     ];
 
     /// The value of the `reason` label and log field.
@@ -145,12 +151,15 @@ impl Refusal {
             Self::Rate => "rate",
             Self::Overload => "overload",
             Self::ReaderTooSlow => "reader_too_slow",
+            Self::HttpsOnly => "https_only",
+            Self::Misdirected => "misdirected",
         }
     }
 
     /// The status that the client gets; 499 (nginx's) is only logged.
     pub(crate) fn status(self) -> u16 {
         match self {
+            Self::HttpsOnly => 308,
             Self::Malformed => 400,
             Self::Acl => 403,
             Self::NoRoute => 404,
@@ -159,6 +168,7 @@ impl Refusal {
             Self::BodyTooLarge => 413,
             Self::TargetTooLong => 414,
             Self::Expectation => 417,
+            Self::Misdirected => 421,
             Self::HeadTooLarge => 431,
             Self::Version => 505,
             Self::Rate => 429,
@@ -182,7 +192,7 @@ impl Refusal {
             Self::TargetTooLong => "The request target is longer than this site accepts.",
             Self::Expectation => "The expectation is not 100-continue.",
             Self::HeadTooLarge => "The request head is larger than this site accepts.",
-            Self::Version => "HTTP/1.0 and HTTP/1.1 are spoken here.",
+            Self::Version => "This version of HTTP is not spoken here.",
             Self::ClientLeft => "The client closed the connection.",
             Self::Internal => "The edge could not handle the request.",
             Self::Unreachable => "No backend could be reached.",
@@ -191,6 +201,8 @@ impl Refusal {
             Self::AnswerTooSlow => "The backend did not answer in time.",
             Self::DeadlineReached => "The request took longer than this site allows.",
             Self::Acl => "This address may not ask for this.",
+            Self::HttpsOnly => "This site is served over https.",
+            Self::Misdirected => "This host is not served over this connection. Please connect anew.",
             Self::Maintenance => "This site is closed for maintenance. Please come back later.",
             Self::Rate => "Too many requests. Please slow down.",
             Self::Overload => "This site is busy. Please try again shortly.",
@@ -296,6 +308,7 @@ pub(crate) fn title(status: u16) -> &'static str {
         414 => "URI Too Long",
         417 => "Expectation Failed",
         429 => "Too Many Requests",
+        421 => "Misdirected Request",
         431 => "Request Header Fields Too Large",
         499 => "Client Closed Request",
         502 => "Bad Gateway",

@@ -18,14 +18,15 @@ use pingora::services::background::{BackgroundService, GenBackgroundService, bac
 use pingora::services::listening::Service;
 
 use crate::admin::{Admin, Socket};
-use crate::config::Config;
 use crate::config::policy::Http1;
+use crate::config::{self, Config};
 use crate::control::{Author, Control};
 use crate::descriptors;
+use crate::door::Door;
 use crate::edge::Edge;
+use crate::front::Front;
 use crate::gate::Gate;
 use crate::http1;
-use crate::listener::Listener;
 use crate::operator::Book;
 use crate::phases::Phases;
 use crate::probes::Probes;
@@ -42,6 +43,9 @@ const BUFFERS: L4BufferSettings = L4BufferSettings { read: Some(8 * 1024), write
 
 /// Our path buffers by itself.
 const UNBUFFERED: L4BufferSettings = L4BufferSettings { read: Some(0), write: Some(0) };
+
+/// How often certificate files are looked at. A change is taken over at the second look that finds it.
+const CERTIFICATE_LOOK: Duration = Duration::from_secs(1);
 
 /// Runs the edge until it is told to stop; never returns while it is serving. `path` is where `text`
 /// was read, and `config` is what it says.
@@ -61,6 +65,7 @@ pub fn run(path: &Path, text: String, config: &Config) -> anyhow::Result<()> {
     })?;
     let edge = Edge::new(config.clone(), orders).context("could not open the access log")?;
     let edge = Arc::new(edge);
+    let doors = doors(config, &edge)?;
     let control = Arc::new(Control::new(Arc::clone(&edge), path.to_owned(), text, book));
 
     let most_clients = descriptors::raise();
@@ -82,7 +87,10 @@ pub fn run(path: &Path, text: String, config: &Config) -> anyhow::Result<()> {
     };
     let mut server = Server::new_with_opt_and_conf(None, conf);
     server.bootstrap();
-    add_listeners(&mut server, &edge, most_clients);
+    add_listeners(&mut server, &edge, config, &doors, most_clients);
+    if doors.iter().any(|door| door.is_tls()) {
+        server.add_service(on_one_thread("certificates", CertificateWatch(doors)));
+    }
     server.add_service(on_one_thread("probes", Probes(Arc::clone(&edge))));
     server.add_service(on_one_thread("admin", Admin::new(Arc::clone(&edge), Arc::clone(&control), admin)));
     server.add_service(on_one_thread("drain", Drain(Arc::clone(&edge))));
@@ -94,28 +102,26 @@ pub fn run(path: &Path, text: String, config: &Config) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Adds the path that carries HTTP/1.x, listening on every address.
-fn add_listeners(server: &mut Server, edge: &Arc<Edge>, most_clients: usize) {
-    match edge.site().config.http1 {
-        Http1::Own => {
-            let app = Gate::new(edge, most_clients, http1::Http1::new(Arc::clone(edge)));
-            server.add_service(listening(edge, app, UNBUFFERED))
-        }
-        Http1::Pingora => {
-            let mut proxy = HttpProxy::new(Phases::new(Arc::clone(edge)), Arc::clone(&server.configuration));
-            proxy.handle_init_modules();
-            let app = Listener::new(Arc::new(proxy), Arc::clone(edge));
-            server.add_service(listening(edge, Gate::new(edge, most_clients, app), BUFFERS))
-        }
+/// Adds the paths, listening on every address.
+fn add_listeners(
+    server: &mut Server,
+    edge: &Arc<Edge>,
+    config: &Config,
+    doors: &[Arc<Door>],
+    most_clients: usize,
+) {
+    let mut proxy = HttpProxy::new(Phases::new(Arc::clone(edge)), Arc::clone(&server.configuration));
+    proxy.handle_init_modules();
+    let (own, buffers) = match config.http1 {
+        Http1::Own => (Some(http1::Http1::new(Arc::clone(edge))), UNBUFFERED),
+        Http1::Pingora => (None, BUFFERS),
     };
-}
-
-fn listening<A>(edge: &Edge, app: A, buffers: L4BufferSettings) -> Service<A> {
-    let mut service = Service::new("edge".to_owned(), app);
-    for listener in &edge.site().config.listeners {
+    let front = Front::new(Arc::clone(edge), doors.to_vec(), Arc::new(proxy), own);
+    let mut service = Service::new("edge".to_owned(), Gate::new(edge, most_clients, front));
+    for listener in &config.listeners {
         service.add_listener(ListenerConfig::tcp(listener.address.to_string()).l4_buffer(buffers));
     }
-    service
+    server.add_service(service);
 }
 
 fn on_one_thread<T>(name: &str, task: T) -> GenBackgroundService<T> {
@@ -149,6 +155,33 @@ impl BackgroundService for Ready {
         }
         self.0.ready();
         let _ = shutdown.wait_for(|stopping| *stopping).await;
+    }
+}
+
+/// What holds for each listener.
+fn doors(config: &Config, edge: &Edge) -> anyhow::Result<Vec<Arc<Door>>> {
+    let door = |(number, listener): (usize, &config::Listener)| {
+        let door = Door::new(number, listener, &edge.metrics);
+        Ok(Arc::new(door.with_context(|| format!("listener `{}`", listener.name))?))
+    };
+    config.listeners.iter().enumerate().map(door).collect()
+}
+
+/// Takes over certificates whose files have changed.
+struct CertificateWatch(Vec<Arc<Door>>);
+
+#[async_trait]
+impl BackgroundService for CertificateWatch {
+    async fn start(&self, mut shutdown: ShutdownWatch) {
+        loop {
+            tokio::select! {
+                _ = shutdown.wait_for(|stopping| *stopping) => return,
+                () = tokio::time::sleep(CERTIFICATE_LOOK) => {}
+            }
+            for tls in self.0.iter().filter_map(|door| door.tls.as_ref()) {
+                tls.certificates.look();
+            }
+        }
     }
 }
 

@@ -15,4 +15,5 @@ mod reload;
 mod retries;
 mod routing;
 mod timeouts;
+mod tls;
 mod witness;

@@ -1,21 +1,25 @@
 //! Starts the real `cirque` binary, breaks what it talks to, and observes what clients, metrics and logs say.
 //!
 //! In reading order: [`eventually()`] waits, [`process`] owns a child, [`ports`] hands out addresses,
-//! [`client`] and [`load`] are the outside world, [`backend`] and [`chaos`] are what goes wrong behind the edge,
+//! [`client`], [`frames`] and [`load`] are the outside world, [`backend`] and [`chaos`] are what goes wrong behind the edge,
 //! [`recorder`] is the strict witness of what a proxy forwards, [`reference`](mod@reference) two other proxies,
-//! [`postgres`] a database server, [`scrape`] reads metrics, [`edge`], [`node`] and [`cluster`] put a whole system together.
+//! [`postgres`] a database server, [`curl`](mod@curl) a client that others wrote, [`pki`] makes certificates,
+//! [`scrape`] reads metrics, [`edge`], [`node`] and [`cluster`] put a whole system together.
 //! Everything here blocks: a test is a plain function that reads from top to bottom.
 
 pub mod backend;
 pub mod chaos;
 pub mod client;
 pub mod cluster;
+pub mod curl;
 pub mod document;
 pub mod edge;
 pub mod eventually;
+pub mod frames;
 pub mod http;
 pub mod load;
 pub mod node;
+pub mod pki;
 pub mod ports;
 pub mod postgres;
 pub mod process;
@@ -27,10 +31,12 @@ pub mod sync;
 pub use backend::{Backend, Reply};
 pub use client::{Client, Connection, Request, Response};
 pub use cluster::Cluster;
+pub use curl::curl;
 pub use edge::Edge;
 pub use eventually::{eventually, throughout};
 pub use load::Load;
 pub use node::Node;
+pub use pki::Authority;
 pub use process::Process;
 pub use recorder::Recorder;
 pub use reference::Reference;

@@ -127,7 +127,30 @@ pub struct Client {
     pub tunnel_timeout: Duration,
     /// Whether a client that closed its half still gets its answer.
     pub half_close: bool,
+    /// Requests under way at once on one HTTP/2 connection.
+    pub max_concurrent_streams: u32,
 }
+
+/// Which protocols a listener speaks, at least one: by ALPN under TLS, else by what the client sends first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Protocols {
+    /// HTTP/1.0 and HTTP/1.1.
+    pub http1: bool,
+    /// HTTP/2; without TLS by prior knowledge (RFC 9113 §3.3).
+    pub http2: bool,
+}
+
+/// A version of TLS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TlsVersion {
+    /// RFC 5246.
+    V12,
+    /// RFC 8446.
+    V13,
+}
+
+/// The spellings of [`TlsVersion`] in a file.
+pub const TLS_VERSIONS: [(&str, TlsVersion); 2] = [("1.2", TlsVersion::V12), ("1.3", TlsVersion::V13)];
 
 /// Which path carries HTTP/1.x from clients.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use cirque_shared::telemetry::{Format, Level};
 
-pub use listener::{Client, Listener};
+pub use listener::{Certificate, Client, Listener, ListenerDefaults, ListenerPolicy, Tls, TlsPolicy};
 pub use route::{
     ErrorPage, HeaderCondition, HeaderRules, Maintenance, RateLimit, Redirect, Respond, Retry, Route,
     RoutePolicy,
@@ -25,6 +25,13 @@ impl File {
             Self { listeners: None, routes: None, upstreams: None, rate_limits: None, ..reference };
         let mut file = self.or(settings);
         let defaults = file.defaults.clone().unwrap_or_default();
+        for listener in file.listeners.iter_mut().flatten() {
+            let inherited = defaults.listener.clone().unwrap_or_default();
+            listener.policy = std::mem::take(&mut listener.policy).or(inherited.policy);
+            if let Some(tls) = &mut listener.tls {
+                tls.policy = std::mem::take(&mut tls.policy).or(inherited.tls.unwrap_or_default());
+            }
+        }
         for route in file.routes.iter_mut().flatten() {
             let inherited = defaults.route.clone().unwrap_or_default();
             route.policy = std::mem::take(&mut route.policy).or(inherited);
@@ -97,8 +104,10 @@ cirque_shared::raw! {
         /// Networks whose forwarding headers are believed.
         pub proxies: Vec<String>,
     }
-    /// `[defaults]`: what routes, upstreams and backends inherit.
+    /// `[defaults]`: what listeners, routes, upstreams and backends inherit.
     pub struct Defaults {
+        /// For listeners.
+        pub listener: ListenerDefaults,
         /// For routes.
         pub route: RoutePolicy,
         /// For upstreams.

@@ -1,7 +1,6 @@
 //! One connection of a client: waits for a head, has it answered, and decides whether there is a next one.
 
 use std::future::poll_fn;
-use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
@@ -13,14 +12,16 @@ use pingora::protocols::Stream;
 use tokio::io::AsyncWrite as _;
 use tokio::time::Instant;
 
+use super::PREFACE;
 use super::head::{self, EndFinder, Request, Rule};
 use super::io::{Clock, Outgoing, poll_append, poll_piece};
 use super::lines::{Name, lines, name};
 use super::refuse::refusal_of;
 use super::write::{Then, Told};
+use crate::door::Origin;
 use crate::edge::Edge;
 use crate::exchange::Head;
-use crate::headers::forwarded;
+use crate::headers::{Forwarded, forwarded};
 use crate::respond::Refusal;
 
 /// After an answer to a request that was not read to its end: how long and how much is still read, so that the
@@ -38,12 +39,13 @@ pub(crate) struct Connection<'a> {
     pub(super) clock: Clock,
     /// Whether the client has closed its half.
     pub(super) is_half_closed: bool,
-    pub(super) peer: IpAddr,
-    pub(super) listener: usize,
+    pub(super) origin: &'a Origin,
+    /// Whether the client may begin with HTTP/2 instead.
+    may_switch: bool,
     /// Held from the first byte of a request to the end of its answer.
     in_flight: Option<Guard>,
     /// What backends are told about a peer that is not a trusted proxy.
-    told: Arc<Told>,
+    pub(super) plainly: Arc<Told>,
     served: u32,
 }
 
@@ -54,13 +56,25 @@ pub(super) enum Turn {
     Next { used: usize },
     /// Is closed; the client may still be sending, so it is read for a moment.
     Linger,
-    /// Is closed at once.
+    /// Is closed at once, in order.
     Close,
+    /// Is cut: an answer is not whole, and under TLS the client must see that it was cut off.
+    Cut,
+}
+
+/// How a connection ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    Over,
+    /// It is HTTP/2, and for others to carry on; its input was not touched.
+    Http2,
 }
 
 /// What waiting for a head came to.
 enum Waited {
     Head(Request),
+    /// The preface of HTTP/2.
+    Http2,
     /// Nothing more comes, and nothing was begun.
     Over,
     /// What came cannot be served.
@@ -68,8 +82,8 @@ enum Waited {
 }
 
 impl<'a> Connection<'a> {
-    pub(super) fn new(edge: &'a Arc<Edge>, io: Stream, peer: IpAddr, listener: usize) -> Self {
-        let told = forwarded(peer, &[], "", "", false);
+    pub(super) fn new(edge: &'a Arc<Edge>, io: Stream, origin: &'a Origin, may_switch: bool) -> Self {
+        let told = forwarded(origin.peer, &[], "", "", origin.door.is_tls());
         let clock = Clock::new(edge.client().header_timeout);
         Self {
             edge,
@@ -78,20 +92,21 @@ impl<'a> Connection<'a> {
             out: Outgoing::default(),
             clock,
             is_half_closed: false,
-            peer: told.client,
-            listener,
+            origin,
+            may_switch,
             in_flight: None,
-            told: Arc::new(Told::new(&told)),
+            plainly: Arc::new(Told::new(&told)),
             served: 0,
         }
     }
 
     /// Serves requests until the connection ends.
-    pub(super) async fn serve(&mut self) {
+    pub(super) async fn serve(&mut self) -> End {
         loop {
             let request = match self.next_head().await {
                 Waited::Head(request) => request,
-                Waited::Over => return,
+                Waited::Http2 => return End::Http2,
+                Waited::Over => return self.say_goodbye().await,
                 Waited::Refused(refusal, rule) => {
                     Box::pin(self.refuse_head(refusal, rule)).await;
                     return self.linger().await;
@@ -108,7 +123,8 @@ impl<'a> Connection<'a> {
                 }
                 Turn::Next { used } => drop(self.input.drain(..used)),
                 Turn::Linger => return self.linger().await,
-                Turn::Close => return,
+                Turn::Close => return self.say_goodbye().await,
+                Turn::Cut => return End::Over,
             }
         }
     }
@@ -136,7 +152,11 @@ impl<'a> Connection<'a> {
                 Ok(Some(end)) if end <= client.max_head_size => {
                     let parsed = head::parse(&self.input[..end]);
                     return match parsed.and_then(|head| head.within(client.max_headers, client.max_target)) {
+                        Ok(_) if !self.origin.door.protocols.http1 => {
+                            Waited::Refused(Refusal::Version, Some(Rule::Version))
+                        }
                         Ok(request) => Waited::Head(request),
+                        Err(Rule::Version) if self.is_http2_preface() => Waited::Http2,
                         Err(rule) => Waited::Refused(refusal_of(rule), Some(rule)),
                     };
                 }
@@ -166,6 +186,11 @@ impl<'a> Connection<'a> {
                 None => return Waited::Over,
             }
         }
+    }
+
+    /// Whether the client begins the connection with HTTP/2, and may.
+    fn is_http2_preface(&self) -> bool {
+        self.may_switch && self.served == 0 && self.input.starts_with(PREFACE)
     }
 
     /// A request has begun: a stop waits for its end.
@@ -204,7 +229,7 @@ impl<'a> Connection<'a> {
         Head {
             id,
             client: told.client,
-            listener: self.listener,
+            listener: self.origin.door.number,
             host: text(&request.host),
             path: text(&request.path),
             method,
@@ -217,7 +242,7 @@ impl<'a> Connection<'a> {
         let site = self.edge.site();
         let trusted = &site.config.trusted_proxies;
         if trusted.is_empty() {
-            return Arc::clone(&self.told);
+            return Arc::clone(&self.plainly);
         }
         let fields = &self.input[request.fields..request.len];
         let joined = |wanted: Name| {
@@ -225,8 +250,12 @@ impl<'a> Connection<'a> {
             values.map(|line| String::from_utf8_lossy(line.value)).collect::<Vec<_>>().join(",")
         };
         let chain = joined(Name::ForwardedFor);
-        let told = forwarded(self.peer, trusted, &chain, &joined(Name::ForwardedProto), false);
+        let told = self.forwarded(trusted, &chain, &joined(Name::ForwardedProto));
         Arc::new(Told::new(&told))
+    }
+
+    fn forwarded(&self, trusted: &[ipnet::IpNet], chain: &str, proto: &str) -> Forwarded {
+        forwarded(self.origin.peer, trusted, chain, proto, self.origin.door.is_tls())
     }
 
     /// Whether the connection may be used for another request after this one.
@@ -272,7 +301,7 @@ impl<'a> Connection<'a> {
 
     /// Ends the connection so that the client can read the last answer: our half is closed, and what still comes
     /// is read for a moment. Closing at once would make the kernel send a reset that may overtake the answer.
-    async fn linger(&mut self) {
+    async fn linger(&mut self) -> End {
         self.clock.set(Instant::now() + LINGER);
         let Self { io, clock, .. } = self;
         let mut left = MOST_LINGERED;
@@ -290,5 +319,22 @@ impl<'a> Connection<'a> {
             }
         })
         .await;
+        End::Over
+    }
+
+    /// Ends the connection in order: under TLS the client is told that nothing was cut off (RFC 8446 §6.1).
+    async fn say_goodbye(&mut self) -> End {
+        if self.origin.door.is_tls() && !self.is_half_closed {
+            self.clock.set(Instant::now() + LINGER);
+            let Self { io, clock, .. } = self;
+            poll_fn(|cx| {
+                if Pin::new(&mut *io).poll_shutdown(cx).is_ready() {
+                    return Poll::Ready(());
+                }
+                clock.poll_ring(cx)
+            })
+            .await;
+        }
+        End::Over
     }
 }

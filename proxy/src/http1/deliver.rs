@@ -57,7 +57,8 @@ impl Connection<'_> {
             })
         });
         let how = (download.shown, then);
-        write::answer(&answer, &peer.input, how, &exchange.head().id, edit.as_ref(), &mut self.out.bytes);
+        let (id, hsts) = (&exchange.head().id, &self.origin.door.hsts);
+        write::answer(&answer, &peer.input, how, id, edit.as_ref(), hsts, &mut self.out.bytes);
         self.out.bytes.append(&mut begun);
         if is_tunnel {
             self.out.bytes.extend_from_slice(&peer.input[answer.len..]);
@@ -81,7 +82,7 @@ impl Connection<'_> {
                     Ended::Client(refusal) => exchange.refuse(refusal),
                     Ended::RanOut | Ended::Replaced => {}
                 }
-                return Turn::Close;
+                return Turn::Cut;
             }
         }
         match then {

@@ -114,6 +114,8 @@ impl Outgoing {
             self.total += sent as u64;
             *progress = true;
         }
+        // TLS may still hold what it was given. Nothing is begun anew here: flushing nothing costs nothing.
+        ready!(Pin::new(&mut *io).poll_flush(cx))?;
         self.bytes.clear();
         self.sent = 0;
         Poll::Ready(Ok(()))

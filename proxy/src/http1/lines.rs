@@ -7,6 +7,8 @@ pub(crate) enum Name {
     ContentLength,
     Expect,
     Host,
+    /// Strict-Transport-Security.
+    Hsts,
     /// Meant for this connection only: never forwarded (RFC 9110 §7.6.1).
     HopByHop,
     /// Speaks for a client: believed from trusted proxies only.
@@ -43,6 +45,7 @@ pub(crate) fn name(name: &[u8]) -> Name {
         17 if is(b"transfer-encoding") => Name::TransferEncoding,
         17 if is(b"x-forwarded-proto") => Name::ForwardedProto,
         19 if is(b"proxy-authorization") => Name::HopByHop,
+        25 if is(b"strict-transport-security") => Name::Hsts,
         _ => Name::Other,
     };
     match found {

@@ -24,7 +24,7 @@ impl Connection<'_> {
     ) -> Turn {
         exchange.refuse(refusal);
         if refusal == Refusal::ClientLeft {
-            return Turn::Close;
+            return Turn::Cut;
         }
         let fields = lines(&self.input[request.fields..request.len]);
         let accept = fields.filter(|line| line.name.eq_ignore_ascii_case(b"accept")).map(|line| line.value);
@@ -48,10 +48,11 @@ impl Connection<'_> {
         let edit = exchange.route().and_then(|route| {
             Edit::of(&route.config.response_headers, || facts(&self.input, request, &told, exchange))
         });
-        write::own(answer, &exchange.head().id, is_to_head, then, edit.as_ref(), &mut self.out.bytes);
+        let (id, hsts) = (&exchange.head().id, &self.origin.door.hsts);
+        write::own(answer, id, is_to_head, then, edit.as_ref(), hsts, &mut self.out.bytes);
         exchange.bytes_out = if is_to_head { 0 } else { answer.body.len() as u64 };
         match (self.flush().await, then) {
-            (Err(()), _) => Turn::Close,
+            (Err(()), _) => Turn::Cut,
             (Ok(()), Then::Close) => self.end_of(is_read, request.len),
             (Ok(()), _) => Turn::Next { used: request.len },
         }
@@ -67,8 +68,8 @@ impl Connection<'_> {
         };
         let head = Head {
             id: request_id::generate(),
-            client: self.peer,
-            listener: self.listener,
+            client: self.plainly.client,
+            listener: self.origin.door.number,
             method: word(32),
             host: String::new(),
             path: word(1024).split('?').next().unwrap_or_default().to_owned(),
@@ -84,7 +85,8 @@ impl Connection<'_> {
             exchange.allow(ALLOWED);
         }
         let answer = exchange.answer_to(refusal, "");
-        write::own(&answer, &exchange.head().id, false, Then::Close, None, &mut self.out.bytes);
+        let (id, hsts) = (&exchange.head().id, &self.origin.door.hsts);
+        write::own(&answer, id, false, Then::Close, None, hsts, &mut self.out.bytes);
         exchange.bytes_out = answer.body.len() as u64;
         // The client may be gone: then there is nobody to tell.
         let _ = self.flush().await;

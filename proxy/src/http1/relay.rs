@@ -41,6 +41,9 @@ impl Connection<'_> {
     pub(super) async fn exchange(&mut self, request: &Request) -> Turn {
         let told = self.told(request);
         let mut exchange = Exchange::begin(self.edge, self.facts(request, &told));
+        if let Some(refusal) = self.objection(request, &mut exchange) {
+            return self.refuse(request, &mut exchange, refusal).await;
+        }
         let found = exchange.find_route(&self.asked(request, &|name| self.value_of(request, name)));
         let route = match found {
             Ok(route) => route,
@@ -93,6 +96,16 @@ impl Connection<'_> {
             };
             return self.answer(work, exchange, peer, answer, &backend).await;
         }
+    }
+
+    /// Why a request is not served over this connection, whatever its route.
+    fn objection(&self, request: &Request, exchange: &mut Exchange) -> Option<Refusal> {
+        let text = |range: &Range<usize>| std::str::from_utf8(&self.input[range.clone()]).unwrap_or_default();
+        let refusal = self.origin.objection(text(&request.host))?;
+        if refusal == Refusal::HttpsOnly {
+            exchange.send_to(self.origin.door.https_location(text(&request.host), text(&request.target)));
+        }
+        Some(refusal)
     }
 
     /// What the route of a request depends on.

@@ -76,7 +76,7 @@ pub(crate) fn request(request: &Request, bytes: &[u8], onward: &Onward<'_>, out:
     for line in lines(fields) {
         let keep = match name(line.name) {
             Name::Host => !request.is_absolute,
-            Name::Other => !request.has_nominated || !is_nominated(fields, line.name),
+            Name::Other | Name::Hsts => !request.has_nominated || !is_nominated(fields, line.name),
             Name::Expect => request.expects_continue,
             Name::Forwarding => told.is_trusted,
             Name::Connection
@@ -137,12 +137,15 @@ pub(crate) enum Then {
 }
 
 /// Appends the head of a backend's answer (read from `bytes`) as the client gets it.
+///
+/// `hsts` is our Strict-Transport-Security, empty for none.
 pub(crate) fn answer(
     answer: &Answer,
     bytes: &[u8],
     (shown, then): (Shown, Then),
     id: &str,
     edit: Option<&Edit<'_>>,
+    hsts: &str,
     out: &mut Vec<u8>,
 ) {
     let stays = |name: &[u8]| edit.is_none_or(|edit| edit.keeps(name));
@@ -153,6 +156,7 @@ pub(crate) fn answer(
             Name::Connection | Name::ContentLength | Name::TransferEncoding | Name::RequestId => false,
             Name::HopByHop => line.name.eq_ignore_ascii_case(b"trailer") && shown == Shown::AsIs,
             Name::Upgrade => then == Then::Tunnel || answer.status == 426,
+            Name::Hsts if !hsts.is_empty() => false,
             _ => !answer.has_nominated || !is_nominated(fields, line.name),
         };
         if keep && stays(line.name) {
@@ -161,6 +165,9 @@ pub(crate) fn answer(
     }
     if stays(b"X-Request-ID") {
         field(out, b"X-Request-ID", id.as_bytes());
+    }
+    if !hsts.is_empty() {
+        field(out, b"Strict-Transport-Security", hsts.as_bytes());
     }
     if let Some(edit) = edit {
         edit.append(out);
@@ -202,6 +209,7 @@ pub(crate) fn own(
     is_to_head: bool,
     then: Then,
     edit: Option<&Edit<'_>>,
+    hsts: &str,
     out: &mut Vec<u8>,
 ) {
     let stays = |name: &str| edit.is_none_or(|edit| edit.keeps(name.as_bytes()));
@@ -218,6 +226,9 @@ pub(crate) fn own(
     }
     if stays("X-Request-ID") {
         field(out, b"X-Request-ID", id.as_bytes());
+    }
+    if !hsts.is_empty() {
+        field(out, b"Strict-Transport-Security", hsts.as_bytes());
     }
     if let Some(edit) = edit {
         edit.append(out);

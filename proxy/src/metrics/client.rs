@@ -11,6 +11,10 @@ pub(crate) struct ClientMetrics {
     accepted: CounterFamily,
     refused: CounterFamily,
     limited: CounterFamily,
+    pub(crate) tls_handshakes: CounterFamily,
+    pub(crate) certificate_expiry: GaugeFamily,
+    pub(crate) certificate_reloads: CounterFamily,
+    pub(crate) http2_closed: CounterFamily,
 }
 
 /// One listener's series.
@@ -58,6 +62,26 @@ impl ClientMetrics {
                 "proxy_rate_limited_total",
                 "Requests above a rate limit, by what came of it.",
                 &["limit", "result"],
+            ),
+            tls_handshakes: registry.counters(
+                "proxy_tls_handshakes_total",
+                "Handshakes with clients, by version and by what came of them: full, resumed, or why none.",
+                &["listener", "version", "result"],
+            ),
+            certificate_expiry: registry.gauges(
+                "proxy_tls_certificate_expiry_timestamp_seconds",
+                "When the certificate that is served ends, in seconds since 1970.",
+                &["listener", "certificate"],
+            ),
+            certificate_reloads: registry.counters(
+                "proxy_tls_certificate_reloads_total",
+                "Changed certificates that were taken over, or could not be.",
+                &["listener", "result"],
+            ),
+            http2_closed: registry.counters(
+                "proxy_http2_connections_closed_total",
+                "HTTP/2 connections of clients that ended, by reason.",
+                &["listener", "reason"],
             ),
         }
     }

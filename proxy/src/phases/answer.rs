@@ -38,7 +38,10 @@ pub(super) async fn send_own(session: &mut Session, action: &Action, ctx: &mut C
 
 /// Whether a refusal comes before anything else was done with the request.
 fn is_whole_request(refusal: Refusal) -> bool {
-    matches!(refusal, Refusal::NoRoute | Refusal::Maintenance | Refusal::Acl)
+    matches!(
+        refusal,
+        Refusal::NoRoute | Refusal::Maintenance | Refusal::Acl | Refusal::HttpsOnly | Refusal::Misdirected
+    )
 }
 
 async fn deliver(session: &mut Session, answer: Answer, is_whole: bool, ctx: &Ctx) -> bool {
@@ -65,6 +68,7 @@ async fn write(session: &mut Session, answer: Answer, ctx: &Ctx) -> pingora::Res
     if let Some(exchange) = &ctx.exchange {
         head.insert_header("X-Request-ID", &exchange.head().id)?;
     }
+    ctx.say_https(&mut head)?;
     edit_answer(session, &mut head, ctx)?;
     let is_head = session.req_header().method == http::Method::HEAD;
     let has_body = !is_head && !answer.body.is_empty();

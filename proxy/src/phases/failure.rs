@@ -33,7 +33,9 @@ pub(super) fn of_client(error: &Error) -> Refusal {
         ErrorType::ReadError
         | ErrorType::WriteError
         | ErrorType::WriteTimedout
-        | ErrorType::ConnectionClosed => Refusal::ClientLeft,
+        | ErrorType::ConnectionClosed
+        // A stream that was reset, or the connection below it.
+        | ErrorType::H2Error => Refusal::ClientLeft,
         _ => Refusal::Malformed,
     }
 }
@@ -59,5 +61,6 @@ mod tests {
     fn a_client_that_stops_sending_is_told_so() {
         assert_eq!(of_client(&Error::new(ErrorType::ReadTimedout)), Refusal::BodyTooSlow);
         assert_eq!(of_client(&Error::new(ErrorType::ConnectionClosed)), Refusal::ClientLeft);
+        assert_eq!(of_client(&Error::new(ErrorType::H2Error)), Refusal::ClientLeft);
     }
 }

@@ -1,14 +1,15 @@
-//! Checks listeners and the limits of the client's side.
+//! Checks listeners, their certificates, and the limits of the client's side.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use cirque_shared::config::Problems;
 
-use super::super::policy::Client;
-use super::super::{Listener, raw};
+use super::super::policy::{Client, Protocols, TLS_VERSIONS, TlsVersion};
+use super::super::{Listener, Tls, raw};
 use super::limits;
-use super::value::{address, in_range, name, positive};
+use super::value::{address, in_range, name, one_of, positive};
+use crate::certificate::{self, Files};
 
 pub(super) fn listeners(raw: Vec<raw::Listener>, problems: &mut Problems) -> Vec<Listener> {
     if raw.is_empty() {
@@ -27,9 +28,83 @@ pub(super) fn listeners(raw: Vec<raw::Listener>, problems: &mut Problems) -> Vec
             problems.push(&format!("{at}.address"), format!("{address} is used by another listener"));
         }
         let access = limits::access(&at, raw.allow, raw.deny, problems);
-        listeners.push(Listener { name, address, access });
+        let policy = raw.policy;
+        let tls = raw.tls.and_then(|raw| tls(&format!("{at}.tls"), raw, problems));
+        let https_redirect = policy.https_redirect.unwrap_or_default();
+        if https_redirect != 0 && tls.is_some() {
+            problems.push(&format!("{at}.https_redirect"), "is for a listener without certificates");
+        }
+        listeners.push(Listener {
+            name,
+            address,
+            access,
+            tls,
+            protocols: protocols(&format!("{at}.protocols"), policy.protocols, problems),
+            https_redirect,
+        });
     }
     listeners
+}
+
+fn protocols(at: &str, written: Option<Vec<String>>, problems: &mut Problems) -> Protocols {
+    let written = written.unwrap_or_default();
+    let mut protocols = Protocols { http1: false, http2: false };
+    for (index, word) in written.iter().enumerate() {
+        match word.as_str() {
+            "http/1.1" => protocols.http1 = true,
+            "h2" => protocols.http2 = true,
+            _ => {
+                let why = format!("must be one of \"h2\", \"http/1.1\", got {word:?}");
+                problems.push(&format!("{at}[{index}]"), why);
+            }
+        }
+    }
+    if written.is_empty() {
+        problems.push(at, "must not be empty: [\"h2\", \"http/1.1\"] or one of the two");
+    }
+    protocols
+}
+
+/// What a listener's `tls` says; a certificate without file names stands for none.
+fn tls(at: &str, raw: raw::Tls, problems: &mut Problems) -> Option<Tls> {
+    let mut certificates = Vec::new();
+    for (index, raw) in raw.certificates.into_iter().flatten().enumerate() {
+        let at = format!("{at}.certificates[{index}]");
+        let (cert, key) = (raw.cert.unwrap_or_default(), raw.key.unwrap_or_default());
+        match (cert.is_empty(), key.is_empty()) {
+            (true, true) => continue,
+            (false, false) => {}
+            (true, false) => problems.push(&format!("{at}.cert"), "is required beside key"),
+            (false, true) => problems.push(&format!("{at}.key"), "is required beside cert"),
+        }
+        let files = Files { cert: cert.into(), key: key.into() };
+        if let Err(unusable) = certificate::load(&files) {
+            problems.push(&at, unusable.to_string());
+        }
+        certificates.push(files);
+    }
+    let policy = raw.policy;
+    let hsts = policy.hsts.unwrap_or_default();
+    let is_field = hsts.bytes().all(|byte| matches!(byte, b' '..=b'~'));
+    if !(hsts.is_empty() || hsts.starts_with("max-age=") && is_field) {
+        problems.push(
+            &format!("{at}.hsts"),
+            format!("must begin with max-age=SECONDS or be empty, got {hsts:?}"),
+        );
+    }
+    let tls = Tls {
+        certificates,
+        min_version: one_of(
+            &format!("{at}.min_version"),
+            &policy.min_version.unwrap_or_default(),
+            &TLS_VERSIONS,
+            problems,
+        )
+        .unwrap_or(TlsVersion::V12),
+        handshake_timeout: positive(&format!("{at}.handshake_timeout"), policy.handshake_timeout, problems),
+        hsts,
+    };
+    (!tls.certificates.is_empty()).then_some(tls)
 }
 
 pub(super) fn client(raw: &raw::Client, problems: &mut Problems) -> Client {
@@ -90,5 +165,12 @@ pub(super) fn client(raw: &raw::Client, problems: &mut Problems) -> Client {
         ),
         tunnel_timeout: positive("client.tunnel_timeout", raw.tunnel_timeout, problems),
         half_close: raw.half_close.unwrap_or_default(),
+        max_concurrent_streams: in_range(
+            "client.http2_max_concurrent_streams",
+            raw.http2_max_concurrent_streams.unwrap_or(1),
+            1,
+            10_000,
+            problems,
+        ),
     }
 }

@@ -35,6 +35,8 @@ cirque_shared::raw! {
         pub tunnel_timeout: Duration,
         /// Whether a client may close its half and still be answered.
         pub half_close: bool,
+        /// Requests under way at once on one HTTP/2 connection.
+        pub http2_max_concurrent_streams: u32,
     }
     /// `[[listeners]]`: an address that is accepted on.
     pub struct Listener {
@@ -46,5 +48,43 @@ cirque_shared::raw! {
         pub allow: Vec<String>,
         /// Who may not.
         pub deny: Vec<String>,
+        /// `tls`: with certificates, TLS is spoken here.
+        pub tls: Tls,
+        ..policy: ListenerPolicy,
+    }
+    /// `[defaults.listener]`: what listeners inherit.
+    pub struct ListenerDefaults {
+        /// For listeners with certificates.
+        pub tls: TlsPolicy,
+        ..policy: ListenerPolicy,
+    }
+    /// What a listener inherits.
+    pub struct ListenerPolicy {
+        /// Which protocols are spoken.
+        pub protocols: Vec<String>,
+        /// To which port of the same host clients are sent to speak https.
+        pub https_redirect: u16,
+    }
+    /// `tls` of a listener.
+    pub struct Tls {
+        /// One certificate or several.
+        pub certificates: Vec<Certificate>,
+        ..policy: TlsPolicy,
+    }
+    /// One certificate.
+    pub struct Certificate {
+        /// The file of the chain.
+        pub cert: String,
+        /// The file of the private key.
+        pub key: String,
+    }
+    /// What a listener's `tls` inherits.
+    pub struct TlsPolicy {
+        /// The oldest version that is spoken.
+        pub min_version: String,
+        /// For the handshake.
+        pub handshake_timeout: Duration,
+        /// The value of Strict-Transport-Security.
+        pub hsts: String,
     }
 }

@@ -94,7 +94,7 @@ fn an_upgrade_is_asked_for_in_one_form() {
 fn answered(head: &str, is_to_head: bool, shown: Shown, then: Then, expected: &str) {
     let answer = parse_answer(head.as_bytes(), &mut EndFinder::default(), is_to_head).unwrap().unwrap();
     let mut out = Vec::new();
-    super::answer(&answer, head.as_bytes(), (shown, then), "id", None, &mut out);
+    super::answer(&answer, head.as_bytes(), (shown, then), "id", None, "", &mut out);
     assert_eq!(String::from_utf8(out).unwrap(), expected);
 }
 
@@ -165,7 +165,15 @@ fn header_rules_reach_backends_answers_and_ours() {
     let head = "HTTP/1.1 200 OK\r\nServer: x\r\nContent-Length: 5\r\n\r\n";
     let answer = parse_answer(head.as_bytes(), &mut EndFinder::default(), false).unwrap().unwrap();
     let mut out = Vec::new();
-    super::answer(&answer, head.as_bytes(), (Shown::AsIs, Then::KeepAlive), "id", edit.as_ref(), &mut out);
+    super::answer(
+        &answer,
+        head.as_bytes(),
+        (Shown::AsIs, Then::KeepAlive),
+        "id",
+        edit.as_ref(),
+        "",
+        &mut out,
+    );
     let fields = "Host: inside\r\nx-real-ip: 192.0.2.1\r\nX-Path: /b\r\n";
     assert_eq!(
         String::from_utf8(out).unwrap(),
@@ -179,7 +187,7 @@ fn header_rules_reach_backends_answers_and_ours() {
         fields: vec![("Location", "/there".to_owned()), ("Server", "y".to_owned())],
     };
     let mut out = Vec::new();
-    own(&answer, "id", false, Then::Close, edit.as_ref(), &mut out);
+    own(&answer, "id", false, Then::Close, edit.as_ref(), "", &mut out);
     let expected = format!(
         "HTTP/1.1 308 Permanent Redirect\r\nContent-Type: text/plain\r\nContent-Length: 1\r\n\
          Location: /there\r\n{fields}Connection: close\r\n\r\nx"

@@ -1,0 +1,343 @@
+//! HTTP/2 from clients: the same decisions as for HTTP/1.1, and no client may make us hold more than its share.
+
+use std::net::TcpStream;
+use std::process::Command;
+use std::time::Duration;
+
+use cirque_tests::frames::{
+    CANCEL, CONTINUATION, DATA, END_HEADERS, END_STREAM, Frame, Frames, GOAWAY, HEADERS, PING,
+    REFUSED_STREAM, RST_STREAM, SETTINGS, frame, head,
+};
+use cirque_tests::{Backend, Edge, Recorder, Reply, curl, eventually};
+
+use crate::witness::{logged_backends, logged_status, nothing_in_flight};
+
+/// curl, speaking HTTP/2 from the first byte.
+fn http2(edge: &Edge, path: &str, more: &[&str]) -> cirque_tests::curl::Got {
+    let got = curl(
+        edge.address(),
+        &format!("http://site.test{path}"),
+        &[&["--http2-prior-knowledge"], more].concat(),
+    );
+    assert_eq!(got.version, "2", "{got:?}");
+    got
+}
+
+fn closed(edge: &Edge, reason: &str, count: f64) {
+    let labels = [("listener", "http"), ("reason", reason)];
+    edge.wait_for_metric("proxy_http2_connections_closed_total", &labels, count);
+}
+
+#[test]
+fn a_request_is_answered_logged_and_counted_as_any_other() {
+    let backend = Backend::named("one");
+    backend.answer_on("/echo", Reply::echo());
+    let edge = Edge::before(&[&backend]);
+    let got = http2(&edge, "/echo", &["--data", "hello", "--header", "X-Forwarded-For: 1.2.3.4"]);
+    assert_eq!((got.status, got.body.as_str()), (200, "hello"));
+    assert!(got.header("x-request-id").is_some());
+    let received = &backend.requests_to("/echo")[0];
+    assert_eq!(received.header("host"), Some("site.test"));
+    assert_eq!(
+        received.header("x-forwarded-for"),
+        Some("127.0.0.1"),
+        "an untrusted client speaks for nobody"
+    );
+    let line = edge.logged("/echo");
+    assert_eq!((line["backend"].as_str(), line["bytes_in"].as_u64()), (Some("one"), Some(5)));
+    let labels = [("upstream", "app"), ("backend", "one"), ("code", "200")];
+    edge.wait_for_metric("proxy_upstream_requests_total", &labels, 1.0);
+    nothing_in_flight(&edge);
+}
+
+#[test]
+fn failures_limits_and_refusals_are_those_of_every_path() {
+    let (bad, good) = (Backend::named("bad"), Backend::named("good"));
+    bad.answer(Reply::status(503));
+    good.answer_on("/slow", Reply::stall());
+    bad.answer_on("/slow", Reply::stall());
+    let edge = Edge::builder()
+        .backend_with(&bad, "weight = 1000")
+        .backend(&good)
+        .without_probe()
+        .toml("upstreams.app.read_timeout = '300ms'\ndefaults.route.client_max_body_size = '1KiB'\ndefaults.route.retry.attempts = 2")
+        .start();
+    assert_eq!(http2(&edge, "/retried", &[]).body, "good");
+    assert_eq!(logged_backends(&edge, "/retried"), ["bad", "good"]);
+    assert_eq!(http2(&edge, "/slow", &[]).status, 504);
+    let large = "x".repeat(2000);
+    assert_eq!(http2(&edge, "/large", &["--data", &large]).status, 413);
+    assert_eq!(logged_status(&edge, "/large"), 413);
+    nothing_in_flight(&edge);
+}
+
+#[test]
+fn others_clients_find_nothing_to_complain_of() {
+    let backend = Backend::answering(Reply::ok("x".repeat(3000)));
+    let edge = Edge::before(&[&backend]);
+    let url = format!("http://{}/load", edge.address());
+    let load = Command::new("h2load")
+        .args(["-n", "2000", "-c", "4", "-m", "16", &url])
+        .output()
+        .expect("h2load is installed");
+    let said = String::from_utf8_lossy(&load.stdout).into_owned();
+    assert!(said.contains("2000 succeeded, 0 failed, 0 errored, 0 timeout"), "{said}");
+    let nghttp =
+        Command::new("nghttp").args(["--no-verify-peer", "--stat", "--null-out", "-m", "20", &url]).output();
+    let nghttp = nghttp.expect("nghttp is installed");
+    assert!(nghttp.status.success(), "{nghttp:?}");
+    nothing_in_flight(&edge);
+}
+
+#[test]
+fn a_cookie_in_pieces_reaches_the_backend_as_one() {
+    let backend = Backend::start();
+    let edge = Edge::before(&[&backend]);
+    let mut client = Frames::open(edge.address());
+    let fields = head("GET", "/c", &[("cookie", "a=1"), ("cookie", "b=2")]);
+    client.send(HEADERS, END_STREAM | END_HEADERS, 1, &fields).unwrap();
+    client.answer(1);
+    assert_eq!(backend.requests_to("/c")[0].header_values("cookie"), ["a=1; b=2"]);
+}
+
+/// cloudflare/pingora#935: an empty last piece made pingora end a chunked body twice, and the next request on that
+/// connection began with the second end.
+#[test]
+fn pingora_935_an_empty_last_piece_does_not_end_a_body_twice() {
+    let recorder = Recorder::start();
+    let edge = Edge::builder().backend_at("recorder", recorder.address(), "").without_probe().start();
+    let mut client = Frames::open(edge.address());
+    for stream in [1, 3, 5] {
+        client.send(HEADERS, END_HEADERS, stream, &head("POST", "/x", &[])).unwrap();
+        client.send(DATA, 0, stream, b"hello").unwrap();
+        client.send(DATA, END_STREAM, stream, b"").unwrap();
+        client.answer(stream);
+    }
+    let mut messages = recorder.messages();
+    messages.retain(|message| message.target == "/x" || message.fault.is_some());
+    assert_eq!(messages.len(), 3, "{messages:?}");
+    for message in messages {
+        assert_eq!((message.fault, message.body.as_slice()), (None, &b"hello"[..]));
+    }
+}
+
+/// cloudflare/pingora#980: a backend's timeout was answered with 502.
+#[test]
+fn pingora_980_a_timeout_is_504() {
+    let backend = Backend::answering(Reply::stall());
+    let edge = Edge::builder().backend(&backend).toml("upstreams.app.read_timeout = '200ms'").start();
+    assert_eq!(http2(&edge, "/x", &[]).status, 504);
+}
+
+// key: proxy.toml client.client_body_timeout
+#[test]
+fn a_body_that_pauses_too_long_resets_its_stream_and_no_other() {
+    let backend = Backend::start();
+    let edge = Edge::builder().backend(&backend).toml("client.client_body_timeout = '400ms'").start();
+    let mut client = Frames::open(edge.address());
+    client.send(HEADERS, END_HEADERS, 1, &head("POST", "/slow", &[])).unwrap();
+    client.send(DATA, 0, 1, b"begin").unwrap();
+    let reset = client.until("a reset", |frame| frame.kind == RST_STREAM);
+    assert_eq!(reset.stream, 1);
+    client.get(3, "/next").unwrap();
+    client.answer(3);
+    let line = edge.logged("/slow");
+    assert_eq!(line["reason"], "body_too_slow", "{line}");
+    nothing_in_flight(&edge);
+}
+
+// key: proxy.toml client.http2_max_concurrent_streams
+#[test]
+fn a_client_that_opens_more_streams_than_it_may_is_refused_the_rest() {
+    let backend = Backend::answering(Reply::ok("").delay(Duration::from_secs(1)));
+    let edge = Edge::builder().backend(&backend).toml("client.http2_max_concurrent_streams = 3").start();
+    let mut client = Frames::open(edge.address());
+    let settings = client.until("settings", |frame| frame.kind == SETTINGS && frame.flags == 0);
+    let most =
+        settings.payload.chunks(6).find(|setting| setting[..2] == [0, 3]).expect("a limit is announced");
+    assert_eq!(most[2..], [0, 0, 0, 3]);
+    for stream in [1, 3, 5, 7] {
+        client.get(stream, "/x").unwrap();
+    }
+    let refused = client.until("a refusal", |frame| frame.kind == RST_STREAM);
+    assert_eq!((refused.stream, refused.code()), (7, REFUSED_STREAM));
+    // In whatever order.
+    for _ in 0..3 {
+        client.until("an answer", Frame::is_200);
+    }
+    assert_eq!(backend.requests_to("/x").len(), 3);
+    nothing_in_flight(&edge);
+}
+
+/// CVE-2023-44487.
+#[test]
+fn a_flood_of_requests_taken_back_ends_the_connection_and_disturbs_nobody() {
+    let backend = Backend::answering(Reply::ok("x"));
+    let edge = Edge::before(&[&backend]);
+    let mut attacker = Frames::open(edge.address());
+    let burst: Vec<u8> = (0..2000)
+        .flat_map(|n| {
+            let stream = 2 * n + 1;
+            let mut bytes = frame(HEADERS, END_STREAM | END_HEADERS, stream, &head("GET", "/flood", &[]));
+            bytes.extend(frame(RST_STREAM, 0, stream, &CANCEL.to_be_bytes()));
+            bytes
+        })
+        .collect();
+    // It may be cut while it still sends.
+    let _ = attacker.write(&burst);
+    let frames = attacker.rest();
+    assert!(frames.iter().any(|frame| frame.kind == GOAWAY && frame.code() != 0), "{frames:?}");
+    closed(&edge, "error", 1.0);
+    http2(&edge, "/other", &[]).expect_status(200);
+    assert!(backend.requests_to("/flood").len() < 500, "most never reached it");
+    nothing_in_flight(&edge);
+}
+
+#[test]
+fn a_head_without_end_is_cut_within_bounds() {
+    let backend = Backend::start();
+    let edge = Edge::before(&[&backend]);
+    let mut attacker = Frames::open(edge.address());
+    attacker.send(HEADERS, END_STREAM, 1, &head("GET", "/endless", &[])).unwrap();
+    let piece = frame(CONTINUATION, 0, 1, &cirque_tests::frames::literal("x-filler", &"y".repeat(8000)));
+    let mut sent = 0;
+    while sent < 64 * 1024 * 1024 && attacker.write(&piece).is_ok() {
+        sent += piece.len();
+    }
+    assert!(sent < 16 * 1024 * 1024, "{sent} bytes of one head were taken");
+    http2(&edge, "/other", &[]).expect_status(200);
+    assert!(backend.requests_to("/endless").is_empty());
+}
+
+#[test]
+fn floods_of_pings_and_settings_make_the_edge_hold_nothing() {
+    let backend = Backend::start();
+    let edge = Edge::before(&[&backend]);
+    http2(&edge, "/warm", &[]).expect_status(200);
+    let before = edge.process.resident_bytes();
+    for (kind, payload) in [(PING, &[0; 8][..]), (SETTINGS, &[][..])] {
+        let mut attacker = Frames::open(edge.address());
+        attacker.set_timeout(Duration::from_millis(500));
+        let burst = frame(kind, 0, 0, payload).repeat(10_000);
+        // Nothing is read back: at some point the edge must stop reading, too.
+        let sent = (0..200).take_while(|_| attacker.write(&burst).is_ok()).count();
+        http2(&edge, "/other", &[]).expect_status(200);
+        let grown = edge.process.resident_bytes().saturating_sub(before);
+        assert!(grown < 24 * 1024 * 1024, "{grown} bytes more after {sent} bursts of kind {kind}");
+    }
+}
+
+#[test]
+fn a_head_above_the_limit_is_refused_and_the_connection_goes_on() {
+    let backend = Backend::start();
+    let edge = Edge::before(&[&backend]);
+    let mut client = Frames::open(edge.address());
+    let large = "y".repeat(15_000);
+    let fields = head("GET", "/large", &[("x-a", &large), ("x-b", &large), ("x-c", &large)]);
+    let (first, rest) = fields.split_at(16_000);
+    client.send(HEADERS, END_STREAM, 1, first).unwrap();
+    client.send(CONTINUATION, 0, 1, &rest[..16_000]).unwrap();
+    client.send(CONTINUATION, END_HEADERS, 1, &rest[16_000..]).unwrap();
+    let answer = client.until("a refusal", |frame| frame.stream == 1);
+    assert!(!answer.is_200(), "{answer:?}");
+    client.get(3, "/small").unwrap();
+    client.answer(3);
+    assert!(backend.requests_to("/large").is_empty());
+}
+
+#[test]
+fn malformed_requests_are_logged_counted_and_in_the_end_cut() {
+    let backend = Backend::start();
+    let edge = Edge::before(&[&backend]);
+    let mut client = Frames::open(edge.address());
+    // Two hosts: each reader could take another one.
+    let fields = head("GET", "/two", &[("host", "other.test")]);
+    for n in 0..32 {
+        let _ = client.send(HEADERS, END_STREAM | END_HEADERS, 2 * n + 1, &fields);
+    }
+    closed(&edge, "abuse", 1.0);
+    edge.wait_for_metric("proxy_refusals_total", &[("reason", "malformed")], 32.0);
+    let line = eventually(
+        "it is logged",
+        Duration::from_secs(5),
+        || edge.access_log().into_iter().find(|line| line["rule"] == "http2"),
+        Option::is_some,
+    );
+    assert_eq!(line.expect("accepted only when found")["http.response.status_code"], 400);
+    assert!(backend.requests_to("/two").is_empty());
+}
+
+#[test]
+fn a_stop_says_goaway_and_lets_requests_finish() {
+    let backend = Backend::start();
+    backend.answer_on("/slow", Reply::ok("x".repeat(10)).drip(1, Duration::from_millis(100)));
+    let mut edge = Edge::before(&[&backend]);
+    let mut client = Frames::open(edge.address());
+    client.get(1, "/slow").unwrap();
+    backend.wait_for_requests("/slow", 1);
+    edge.process.terminate();
+    let goaway = client.until("a GOAWAY", |frame| frame.kind == GOAWAY);
+    assert_eq!(goaway.code(), 0);
+    let is_last = |frame: &Frame| frame.stream == 1 && frame.ends_stream();
+    client.until("the end of the answer", is_last);
+    assert_eq!(edge.process.expect_exit(Duration::from_secs(8)), 0);
+    assert_eq!(logged_status(&edge, "/slow"), 200);
+}
+
+// key: proxy.toml client.keepalive_requests, client.keepalive_timeout
+#[test]
+fn a_connection_ends_after_its_number_of_requests_and_when_it_is_idle() {
+    let backend = Backend::start();
+    let edge = Edge::builder()
+        .backend(&backend)
+        .toml("client.keepalive_requests = 2\nclient.keepalive_timeout = '1s'")
+        .start();
+    let mut client = Frames::open(edge.address());
+    client.get(1, "/1").unwrap();
+    client.answer(1);
+    client.get(3, "/2").unwrap();
+    client.until("a GOAWAY", |frame| frame.kind == GOAWAY);
+    drop(client);
+    closed(&edge, "requests", 1.0);
+    let mut idle = Frames::open(edge.address());
+    idle.get(1, "/idle").unwrap();
+    idle.answer(1);
+    idle.until("a GOAWAY", |frame| frame.kind == GOAWAY);
+    drop(idle);
+    closed(&edge, "idle", 1.0);
+}
+
+#[test]
+fn a_client_that_leaves_in_the_middle_leaves_nothing_behind() {
+    let backend = Backend::answering(Reply::ok("x".repeat(100_000)).drip(1000, Duration::from_millis(50)));
+    let edge = Edge::before(&[&backend]);
+    let mut client = Frames::open(edge.address());
+    client.get(1, "/reset").unwrap();
+    client.until("a head", |frame| frame.kind == HEADERS);
+    client.send(RST_STREAM, 0, 1, &CANCEL.to_be_bytes()).unwrap();
+    client.get(3, "/cut").unwrap();
+    client.until("a head", |frame| frame.kind == HEADERS && frame.stream == 3);
+    drop(client);
+    nothing_in_flight(&edge);
+    assert_eq!(edge.logged("/reset")["reason"], "client_left");
+}
+
+#[test]
+fn the_first_bytes_decide_however_they_come() {
+    use std::io::{Read as _, Write as _};
+    let backend = Backend::start();
+    let edge = Edge::before(&[&backend]);
+    let mut slow = Frames::connect(edge.address());
+    for byte in cirque_tests::frames::PREFACE {
+        slow.write(&[*byte]).unwrap();
+    }
+    slow.send(SETTINGS, 0, 0, &[]).unwrap();
+    slow.get(1, "/slow").unwrap();
+    slow.answer(1);
+    // What begins like it and is something else is HTTP/1.1 that nobody speaks.
+    let mut other = TcpStream::connect(edge.address()).unwrap();
+    other.write_all(b"PRI * HTTP/2.1\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    other.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 505") || answer.starts_with("HTTP/1.1 400"), "{answer}");
+}
