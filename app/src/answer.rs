@@ -2,9 +2,12 @@
 
 use axum::body::Body;
 use axum::response::Response;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use http::{HeaderValue, StatusCode, header};
 use serde::Serialize;
+use sha2::{Digest as _, Sha256};
 
 /// Media type of all answers but errors for those who asked for problem details.
 pub const JSON: HeaderValue = HeaderValue::from_static("application/json");
@@ -24,6 +27,31 @@ pub fn bytes(value: &impl Serialize) -> Bytes {
     let mut bytes = Vec::with_capacity(4096);
     serde_json::to_writer(&mut bytes, value).expect("answers have string keys and no failing values");
     Bytes::from(bytes)
+}
+
+/// A strong entity tag: the same for the same bytes, on every node.
+pub fn etag(body: &Bytes) -> HeaderValue {
+    let digest = Sha256::digest(body);
+    let tag = format!("\"{}\"", URL_SAFE_NO_PAD.encode(&digest[..16]));
+    HeaderValue::from_str(&tag).unwrap_or_else(|_| HeaderValue::from_static("\"\""))
+}
+
+/// 301 to `location`, to be asked again after a minute; `None` when it cannot be written in a header.
+pub fn moved(location: &str) -> Option<Response> {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::MOVED_PERMANENTLY;
+    let headers = response.headers_mut();
+    headers.insert(header::LOCATION, HeaderValue::from_str(location).ok()?);
+    // The old address may become another post's some day.
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, max-age=60"));
+    Some(response)
+}
+
+/// 204.
+pub fn nothing() -> Response {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    response
 }
 
 /// `response`, which nobody may keep: it holds what is for its reader alone.

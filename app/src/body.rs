@@ -105,6 +105,8 @@ pub struct Body {
     problems: Problems,
 }
 
+/// The most unknown fields that are named.
+const UNKNOWN: usize = 20;
 /// The largest id of a row.
 const LARGEST_ID: u64 = i64::MAX.unsigned_abs();
 
@@ -145,10 +147,16 @@ impl Body {
         for name in repeated {
             body.problems.push(&name, "must be given only once");
         }
+        let mut unknown = 0;
         for (name, value) in members {
             match known.iter().find(|field| field.name == name) {
                 Some(field) => body.keep(field, value),
+                None if unknown == UNKNOWN => {
+                    body.problems.push("body", "has even more fields that are not known");
+                    break;
+                }
                 None => {
+                    unknown += 1;
                     let known: Vec<&str> = known.iter().map(|field| field.name).collect();
                     body.problems.push(&name, format!("is not a field here; known: {}", known.join(", ")));
                 }
@@ -161,6 +169,12 @@ impl Body {
             }
         }
         Ok(body)
+    }
+
+    /// The same fields, with what is wrong so far.
+    #[must_use]
+    pub fn again(&self) -> Self {
+        Self { members: self.members.clone(), problems: self.problems.clone() }
     }
 
     fn keep(&mut self, field: &Field, value: Value) {

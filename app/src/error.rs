@@ -8,7 +8,7 @@
 //! | a token without the ability, a role without the right | 403 | `forbidden` |
 //! | no such route, no such post | 404 | `not_found` |
 //! | route without this method | 405 | `method_not_allowed` |
-//! | the same request is still running | 409 | `conflict` |
+//! | the same request is still running, or another one was quicker | 409 | `conflict` |
 //! | `If-Match` names another version | 412 | `precondition_failed` |
 //! | body above `max_body_size` | 413 | `body_too_large` |
 //! | body that is not JSON | 415 | `unsupported_media_type` |
@@ -323,9 +323,12 @@ impl From<db::Error> for ApiError {
                 "The request took too long. Try again in a moment.",
                 error,
             ),
-            db::Error::Statement(_) | db::Error::Refused(..) | db::Error::Migrate(_) => {
-                Self::caused(Code::Internal, INTERNAL, error)
-            }
+            db::Error::Refused(..) => Self::caused(
+                Code::Conflict,
+                "This conflicts with what somebody else is doing. Try again in a moment.",
+                error,
+            ),
+            db::Error::Statement(_) | db::Error::Migrate(_) => Self::caused(Code::Internal, INTERNAL, error),
         }
     }
 }

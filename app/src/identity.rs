@@ -31,6 +31,14 @@ impl Role {
     pub const WORDS: [(&'static str, Self); 3] =
         [("admin", Self::Admin), ("editor", Self::Editor), ("author", Self::Author)];
 
+    /// Whether everybody's posts are theirs to see and change.
+    pub fn is_over_all(self) -> bool {
+        match self {
+            Self::Admin | Self::Editor => true,
+            Self::Author => false,
+        }
+    }
+
     /// What it is called.
     pub fn word(self) -> &'static str {
         match self {
@@ -136,10 +144,7 @@ impl Identity {
 
     /// Whether they may write in another author's name.
     pub fn is_over(&self, author: i64) -> bool {
-        match self.role {
-            Role::Admin | Role::Editor => true,
-            Role::Author => self.author == author,
-        }
+        self.role.is_over_all() || self.author == author
     }
 
     /// Fails without the ability.

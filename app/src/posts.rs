@@ -1,12 +1,20 @@
 //! Decides what a post is: its columns, and how a row of some of them is read.
 
+pub mod edit;
+pub mod fields;
 pub mod filter;
 pub mod handlers;
+pub mod html;
+pub mod publishing;
 pub mod relations;
+pub mod schedule;
 pub mod selection;
+pub mod shown;
+pub mod slug;
 pub mod store;
 pub mod v1;
 pub mod v2;
+pub mod writing;
 
 use crate::db::{Error, Row};
 use crate::moment::Moment;
@@ -187,7 +195,7 @@ pub struct Order {
 }
 
 /// A post, as far as it was read; what was not asked for is empty.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Post {
     /// Its id; always read.
     pub id: i64,
@@ -230,7 +238,7 @@ pub struct Post {
 }
 
 /// What search engines and previews are told.
-#[derive(Clone, Debug, Default, serde::Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Seo {
     /// Title of the page.
     pub title: Option<String>,

@@ -12,7 +12,7 @@ use crate::catalog::{Kind as _, handlers as catalog};
 use crate::categories::Category;
 use crate::error::{ApiError, Code};
 use crate::identity::handlers as identity;
-use crate::posts::{handlers as posts, v1, v2};
+use crate::posts::{edit, handlers as posts, v1, v2};
 use crate::state::AppState;
 use crate::tags::Tag;
 use crate::{answer, health, index, middleware};
@@ -63,8 +63,8 @@ pub const TEMPLATES: &[&str] = &[
 
 fn routes() -> [(&'static str, MethodRouter<AppState>); 23] {
     [
-        (v1::PATH, get(posts::v1_list)),
-        (V1_POST, get(posts::v1_single)),
+        (v1::PATH, get(posts::v1_list).post(edit::create)),
+        (V1_POST, get(posts::v1_single).put(edit::change).patch(edit::change).delete(edit::delete)),
         (Category::V1, get(catalog::v1_list::<Category>)),
         (V1_CATEGORY, get(catalog::v1_single::<Category>)),
         (V1_CATEGORY_POSTS, get(posts::v1_in_category)),

@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::accept::Acceptor;
 use crate::config::Config;
+use crate::posts::schedule;
 use crate::router::{TEMPLATES, router};
 use crate::state::{AppState, Unready};
 
@@ -92,6 +93,7 @@ impl Node {
         let node = self.state.node.to_str().unwrap_or_default().to_owned();
         tracing::info!(node, address = %self.address, "node is listening");
         let stop = CancellationToken::new();
+        let scheduling = tokio::spawn(schedule::run(self.state.clone(), stop.clone()));
         let serving = self.acceptor.run(router(&self.state), stop.clone(), self.grace_period);
         let stopping = async {
             stopped.await;
@@ -111,6 +113,7 @@ impl Node {
                 );
             }
         }
+        let _ = tokio::time::timeout(CLOSING, scheduling).await;
         // A statement that outlives its request must not outlive the grace period.
         let _ = tokio::time::timeout(CLOSING, self.state.db.close()).await;
         drained

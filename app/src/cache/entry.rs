@@ -6,12 +6,9 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::response::Response;
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use serde::Serialize;
-use sha2::{Digest as _, Sha256};
 
 use super::Caller;
 use crate::answer;
@@ -80,7 +77,7 @@ impl Entry {
         fresh: Duration,
         client_max_age: Duration,
     ) -> Self {
-        let etag = etag(&made.body);
+        let etag = answer::etag(&made.body);
         let mut head = HeaderMap::with_capacity(12);
         head.insert(header::CONTENT_TYPE, made.media_type);
         head.insert(header::ETAG, etag.clone());
@@ -133,7 +130,7 @@ impl Entry {
 
 /// An answer for one reader alone.
 pub(super) fn private(made: Made, caller: &Caller) -> Response {
-    let etag = etag(&made.body);
+    let etag = answer::etag(&made.body);
     let mut head = HeaderMap::with_capacity(8);
     head.insert(header::CONTENT_TYPE, made.media_type);
     head.insert(header::ETAG, etag.clone());
@@ -166,11 +163,4 @@ fn public(max_age: Duration) -> HeaderValue {
         return HeaderValue::from_static("public, no-cache");
     }
     HeaderValue::from_str(&format!("public, max-age={seconds}")).unwrap_or(PRIVATE)
-}
-
-/// A strong tag: the same for the same bytes, on every node.
-fn etag(body: &Bytes) -> HeaderValue {
-    let digest = Sha256::digest(body);
-    let tag = format!("\"{}\"", URL_SAFE_NO_PAD.encode(&digest[..16]));
-    HeaderValue::from_str(&tag).unwrap_or_else(|_| HeaderValue::from_static("\"\""))
 }

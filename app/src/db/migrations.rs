@@ -31,6 +31,7 @@ const ALL: &[Step] = &[
     step!(2, "changes", "0002_changes.sql"),
     step!(3, "identity", "0003_identity.sql"),
     step!(4, "clock", "0004_clock.sql"),
+    step!(5, "writing", "0005_writing.sql"),
 ];
 
 /// Where the applied ones are recorded.

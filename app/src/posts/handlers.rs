@@ -12,12 +12,14 @@ use super::relations::{Related, Wanted};
 use super::selection::{self, Relation, Selection};
 use super::store::{self, List};
 use super::{Columns, Order, Post, Sort, v1, v2};
+use crate::answer;
 use crate::cache::{self, Caller, Made, Making, Shelf};
 use crate::catalog::{self, segment};
 use crate::categories::Category;
 use crate::changes::Tag;
 use crate::envelope::{Asked, Keyed, Neighbours, Numbered, Single, Versioned};
-use crate::error::ApiError;
+use crate::error::{ApiError, Code};
+use crate::identity::{Identity, Viewer};
 use crate::links::Links;
 use crate::page::cursor::{self, Scan};
 use crate::page::{DIRECTION, DIRECTIONS, Direction, Offset, PAGE, PER_PAGE, keyset};
@@ -133,24 +135,27 @@ fn of_a_list(related: &Related, posts: &[Post]) -> BTreeSet<Tag> {
 pub async fn v1_single(
     State(state): State<AppState>,
     caller: Caller,
+    Viewer(viewer): Viewer,
     slug: Result<Path<String>, PathRejection>,
     uri: Uri,
 ) -> Result<Response, ApiError> {
     Params::parse(uri.query(), &[]).finish()?;
     let slug = known_slug(slug)?;
+    let asked = AskedFor { state: state.clone(), slug: slug.clone(), viewer: viewer.clone() };
     let key = cache::key(&Links { base: "" }.post("v1", &slug), &[]);
     let cache = state.cache.clone();
     let make = || -> Making {
         Box::pin(async move {
             let db = state.db.read();
-            let post = store::by_slug(db, &slug, Columns::all(), state.clock.now()).await?;
+            let post = store::by_slug(db, &slug, Columns::all(), viewer.as_ref(), state.clock.now()).await?;
             let posts = [post.ok_or_else(no_such_post)?];
             let related = Related::load(db, &posts, v1::wanted()).await?;
             let data = v1::V1Post::new(&posts[0], &related, Links { base: &state.public_url });
             Ok(Made::json(&Single { data }, related.changes(&posts)))
         })
     };
-    cache.answer(&caller, Shelf::V1Detail, key, make).await
+    let answered = cache.answer(&caller, Shelf::V1Detail, key, make).await;
+    asked.or_moved(answered, "v1", uri.query()).await
 }
 
 /// `GET /api/v2/posts`: a page by cursor.
@@ -202,6 +207,7 @@ pub async fn v2_list(State(state): State<AppState>, caller: Caller, uri: Uri) ->
 pub async fn v2_single(
     State(state): State<AppState>,
     caller: Caller,
+    Viewer(viewer): Viewer,
     slug: Result<Path<String>, PathRejection>,
     uri: Uri,
 ) -> Result<Response, ApiError> {
@@ -210,12 +216,14 @@ pub async fn v2_single(
         Selection::from_params(&mut params, &[Relation::Category, Relation::Author, Relation::Tags]);
     params.finish()?;
     let slug = known_slug(slug)?;
+    let asked = AskedFor { state: state.clone(), slug: slug.clone(), viewer: viewer.clone() };
     let key = cache::key(&Links { base: "" }.post("v2", &slug), params.pairs());
     let cache = state.cache.clone();
     let make = || -> Making {
         Box::pin(async move {
             let db = state.db.read();
-            let post = store::by_slug(db, &slug, selection.columns(), state.clock.now()).await?;
+            let post =
+                store::by_slug(db, &slug, selection.columns(), viewer.as_ref(), state.clock.now()).await?;
             let posts = [post.ok_or_else(no_such_post)?];
             let related = Related::load(db, &posts, Wanted::from(&selection)).await?;
             let links = Links { base: &state.public_url };
@@ -223,7 +231,40 @@ pub async fn v2_single(
             Ok(Made::json(&Versioned::new(data), related.changes(&posts)))
         })
     };
-    cache.answer(&caller, Shelf::V2Detail, key, make).await
+    let answered = cache.answer(&caller, Shelf::V2Detail, key, make).await;
+    asked.or_moved(answered, "v2", uri.query()).await
+}
+
+/// A post that somebody asked for by its slug.
+struct AskedFor {
+    state: AppState,
+    slug: String,
+    viewer: Option<Identity>,
+}
+
+impl AskedFor {
+    /// Where there is no such post, leads to where it was moved, with the parameters as they were.
+    async fn or_moved(
+        &self,
+        answered: Result<Response, ApiError>,
+        version: &str,
+        query: Option<&str>,
+    ) -> Result<Response, ApiError> {
+        let Err(error) = answered else { return answered };
+        if error.code() != Code::NotFound {
+            return Err(error);
+        }
+        let (db, now) = (self.state.db.read(), self.state.clock.now());
+        let Some(slug) = store::moved_to(db, &self.slug, self.viewer.as_ref(), now).await? else {
+            return Err(error);
+        };
+        let mut location = Links { base: &self.state.public_url }.post(version, &slug);
+        if let Some(query) = query.filter(|query| !query.is_empty()) {
+            location.push('?');
+            location.push_str(query);
+        }
+        answer::moved(&location).ok_or(error)
+    }
 }
 
 /// `sort` and `direction`: newest first when the client does not say.

@@ -75,6 +75,26 @@ impl Related {
         posts.iter().map(|post| Change::Post(post.id)).chain(categories).chain(authors).chain(tags).collect()
     }
 
+    /// Reads what `wanted` names of what belongs to one post that has these tags, written already or not.
+    ///
+    /// # Errors
+    ///
+    /// Those of the database.
+    pub async fn of_one(db: Reader<'_>, post: &Post, tags: &[i64], wanted: Wanted) -> Result<Self, Error> {
+        let without_tags = Wanted { tags: None, ..wanted };
+        let mut related = Self::load(db, std::slice::from_ref(post), without_tags).await?;
+        if let Some(fields) = wanted.tags.filter(|_| !tags.is_empty()) {
+            let mut select = by_id::<Tag>(tags::TABLE, fields, tags.to_vec());
+            select.order_by("name", Order::Asc);
+            for row in db.all(&select).await? {
+                let mut cells = row.cells();
+                let id = cells.take()?;
+                related.tags.entry(post.id).or_default().push(Tag::read(id, fields, &mut cells)?);
+            }
+        }
+        Ok(related)
+    }
+
     /// Reads what `wanted` names of what belongs to `posts`.
     ///
     /// # Errors

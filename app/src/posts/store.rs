@@ -5,6 +5,7 @@ use sea_query::{Expr, ExprTrait, Func, Order as SqlOrder, Query, SelectStatement
 use super::filter::Filter;
 use super::{Columns, Order, Post, Sort, TABLE};
 use crate::db::{Dialect, Error, Reader, dialect};
+use crate::identity::Identity;
 use crate::moment::Moment;
 use crate::page::cursor::{Place, Rank};
 use crate::page::keyset::{self, Page};
@@ -64,7 +65,7 @@ pub async fn keyset_page(
     Ok(keyset::assemble(posts?, limit, direction, from, 0, |post| (Rank::Number(post.key(sort)), post.id)))
 }
 
-/// The public post with this slug.
+/// The post with this slug, if the public or `viewer` may see it.
 ///
 /// # Errors
 ///
@@ -73,16 +74,69 @@ pub async fn by_slug(
     db: Reader<'_>,
     slug: &str,
     columns: Columns,
+    viewer: Option<&Identity>,
     now: Moment,
 ) -> Result<Option<Post>, Error> {
-    let row = db.first(&slug_statement(slug, columns, now)).await?;
+    let mut select = selected(columns);
+    select.and_where(Expr::col((TABLE, "slug")).eq(slug));
+    seen_by(&mut select, viewer, now);
+    let row = db.first(&select).await?;
     row.map(|row| Post::read(&row, columns)).transpose()
+}
+
+/// The slug that the post which once had `slug` has now, if the public or `viewer` may see it.
+///
+/// # Errors
+///
+/// Those of the database.
+pub async fn moved_to(
+    db: Reader<'_>,
+    slug: &str,
+    viewer: Option<&Identity>,
+    now: Moment,
+) -> Result<Option<String>, Error> {
+    let mut select = Query::select();
+    select
+        .column((TABLE, "slug"))
+        .from(TABLE)
+        .inner_join("old_slugs", Expr::col(("old_slugs", "post_id")).equals((TABLE, "id")))
+        .and_where(Expr::col(("old_slugs", "slug")).eq(slug));
+    seen_by(&mut select, viewer, now);
+    db.first(&select).await?.map(|row| row.cells().take()).transpose()
+}
+
+/// Whether the moment of any scheduled post has come.
+///
+/// # Errors
+///
+/// Those of the database.
+pub async fn is_any_due(db: Reader<'_>, now: Moment) -> Result<bool, Error> {
+    let due = Query::select()
+        .column("id")
+        .from(TABLE)
+        .and_where(Expr::col("status").eq("scheduled"))
+        .and_where(Expr::col("scheduled_at").lte(now.0))
+        .and_where(Expr::col("deleted_at").is_null())
+        .limit(1)
+        .take();
+    Ok(db.first(&due).await?.is_some())
 }
 
 /// What the public may see: published, its moment come, not deleted.
 fn visible(select: &mut SelectStatement, now: Moment) {
     listed(select);
     select.and_where(Expr::col("published_at").lte(now.0));
+}
+
+/// What the public may see, and what `viewer` may see beside it.
+fn seen_by(select: &mut SelectStatement, viewer: Option<&Identity>, now: Moment) {
+    let viewer = viewer.filter(|viewer| viewer.sees(viewer.author));
+    let Some(viewer) = viewer else { return visible(select, now) };
+    select.and_where(Expr::col("deleted_at").is_null());
+    if !viewer.role.is_over_all() {
+        let public = Expr::col("status").eq("published").and(Expr::col("published_at").lte(now.0));
+        select.and_where(public.or(Expr::col("author_id").eq(viewer.author)));
+    }
 }
 
 /// Published and not deleted. Whether its moment has come is another question.
@@ -142,13 +196,6 @@ fn keyset_statement(
     ordered(&mut select, sort, reading);
     select.limit(limit + 1);
     (select, columns)
-}
-
-fn slug_statement(slug: &str, columns: Columns, now: Moment) -> SelectStatement {
-    let mut select = selected(columns);
-    select.and_where(Expr::col("slug").eq(slug));
-    visible(&mut select, now);
-    select
 }
 
 /// Both parts in one direction, so that one index serves the order.

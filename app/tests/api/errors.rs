@@ -100,7 +100,7 @@ async fn unknown_addresses_and_methods_say_so_in_json() {
     let missing = site.get("/api/v3/posts").await;
     assert_eq!((missing.status.as_u16(), missing.header("content-type")), (404, "application/json"));
     assert_eq!(missing.body, r#"{"message":"There is nothing at /api/v3/posts."}"#);
-    let wrong = site.send(Request::delete("/api/v1/posts").body(Body::empty()).unwrap()).await;
+    let wrong = site.send(Request::delete("/api/v2/posts").body(Body::empty()).unwrap()).await;
     assert_eq!((wrong.status.as_u16(), wrong.header("allow")), (405, "GET,HEAD"));
     assert!(wrong.body.contains("does not answer DELETE"), "{}", wrong.body);
 }

@@ -17,3 +17,4 @@ mod site;
 mod v1;
 mod v2;
 mod walking;
+mod writing;
