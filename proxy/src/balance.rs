@@ -1,55 +1,166 @@
-//! Decides which of the available backends gets the next attempt.
+//! Decides which of the backends that may be taken gets the next attempt.
+//!
+//! Pure but for two turns that round robin keeps. A [`Chooser`] holds what is prepared once for the backends of
+//! one tier, so that a pick costs the same however many there are, above [`FULL_SCAN`].
+
+pub(crate) mod key;
+mod least_conn;
+pub(crate) mod load;
+mod ring;
+mod shares;
+mod turns;
 
 use crate::config::policy::Balance;
+use ring::Ring;
+use shares::Shares;
+use turns::{Smooth, Spread};
 
-/// Up to this many candidates are all compared; above it two random ones are, which is nearly as even
+pub(crate) use ring::Key;
+
+/// Up to this many backends are all compared; above it two random ones are, which is nearly as even
 /// (Mitzenmacher, "The power of two choices", 2001) and costs the same for any number.
-const FULL_SCAN: usize = 32;
+pub(crate) const FULL_SCAN: usize = 32;
 
-/// How often a place is drawn in search of a candidate.
-const MOST_DRAWS: usize = 8;
+/// How often a backend is drawn in search of one that may be taken, before everybody is looked at: only when
+/// nearly all are out does a pick cost more the more there are.
+const MOST_DRAWS: usize = 16;
 
-/// What a decision needs to know of a backend.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Candidate {
+/// What a backend weighs at its full weight of one: the slow start divides it.
+pub(crate) const WHOLE: u32 = 1000;
+
+/// A backend that shares in the traffic.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Seat<'a> {
     /// Its place in the pool.
     pub(crate) index: usize,
-    /// Requests that it is working on, those being connected included.
-    pub(crate) in_flight: u32,
+    /// Its name, by which a hash knows it.
+    pub(crate) id: &'a str,
     /// Its share, 1 or more.
     pub(crate) weight: u32,
 }
 
-/// The place of the backend to take among `len`, `None` when no place has a candidate.
-///
-/// `candidate` says who stands at a place, or nobody who may be taken. `random` decides ties (in proportion to
-/// weight, so that idle backends share fairly) and draws.
-pub(crate) fn pick(
-    policy: Balance,
-    len: usize,
-    candidate: impl Fn(usize) -> Option<Candidate>,
-    random: u64,
-) -> Option<usize> {
-    match policy {
-        Balance::LeastConn if len <= FULL_SCAN => least_conn((0..len).filter_map(candidate), random),
-        Balance::LeastConn => {
-            let drawn = two_of(len, random, &candidate);
-            // So many are out that two could not be drawn: look at everyone.
-            drawn.or_else(|| least_conn((0..len).filter_map(&candidate), random))
-        }
-    }
+/// What a decision needs to know of a backend that may be taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Candidate {
+    /// Requests that it is working on, those being connected included, and a few more for each recent failure.
+    pub(crate) load: u32,
+    /// Its weight in thousandths ([`WHOLE`]), less while it starts slowly; 1 or more.
+    pub(crate) share: u32,
 }
 
-/// The better of two candidates drawn at random; `None` when too few places have one.
-fn two_of(len: usize, random: u64, candidate: impl Fn(usize) -> Option<Candidate>) -> Option<usize> {
-    let mut seed = random;
-    let mut places = std::iter::repeat_with(|| {
-        seed = next_random(seed);
-        (seed >> 33) as usize % len
-    });
-    let first = places.by_ref().take(MOST_DRAWS).find_map(&candidate)?;
-    let second = places.take(MOST_DRAWS).filter(|place| *place != first.index).find_map(&candidate)?;
-    least_conn([first, second].into_iter(), random)
+/// A way to choose among the backends of one tier.
+#[derive(Debug)]
+pub(crate) struct Chooser {
+    policy: Balance,
+    /// Place in the pool, by seat.
+    places: Vec<usize>,
+    weights: Vec<u32>,
+    shares: Shares,
+    smooth: Smooth,
+    spread: Spread,
+    ring: Option<Ring>,
+}
+
+impl Chooser {
+    /// Prepares a choice among these; a backend that shares in nothing has no seat.
+    pub(crate) fn new(policy: Balance, seats: &[Seat<'_>]) -> Self {
+        Self {
+            policy,
+            places: seats.iter().map(|seat| seat.index).collect(),
+            weights: seats.iter().map(|seat| seat.weight).collect(),
+            shares: Shares::new(seats.iter().map(|seat| seat.weight)),
+            smooth: Smooth::new(seats.len()),
+            spread: Spread::default(),
+            ring: (policy == Balance::Hash)
+                .then(|| Ring::new(seats.iter().map(|seat| (seat.id, seat.weight)))),
+        }
+    }
+
+    /// The places in the pool of those who share.
+    pub(crate) fn places(&self) -> &[usize] {
+        &self.places
+    }
+
+    /// The place in the pool of the backend to take, `None` when nobody may be taken.
+    ///
+    /// `candidate` says who stands at a place, or `None` where nobody may be taken. `key` is what a hash goes by,
+    /// `random` decides ties and draws.
+    pub(crate) fn pick(
+        &self,
+        key: Key,
+        candidate: impl Fn(usize) -> Option<Candidate>,
+        random: u64,
+    ) -> Option<usize> {
+        let at = |seat: usize| candidate(self.places[seat]);
+        let len = self.places.len();
+        if len <= FULL_SCAN && self.policy != Balance::Hash {
+            // Asked once each: what is in flight changes while it is compared.
+            let mut seats = [None; FULL_SCAN];
+            seats.iter_mut().zip(0..len).for_each(|(seen, seat)| *seen = at(seat));
+            return self.pick_of_all(&seats[..len], random).map(|seat| self.places[seat]);
+        }
+        let seat = match self.policy {
+            Balance::LeastConn => self.two_choices(&at, random),
+            Balance::RoundRobin => {
+                self.spread.points(self.shares.total()).take(MOST_DRAWS).find_map(|point| {
+                    let seat = self.shares.at(point);
+                    self.accepts(seat, at(seat)?, random ^ point).then_some(seat)
+                })
+            }
+            Balance::Random => self.draws(&at, random).next().map(|(seat, _)| seat),
+            Balance::Hash => self.ring.as_ref().and_then(|ring| ring.find(key, |seat| at(seat).is_some())),
+        };
+        // So many are out that none was drawn: everyone is looked at.
+        let seat = seat.or_else(|| {
+            let all = || least_conn::among(&(0..len).map(at).collect::<Vec<_>>(), random);
+            (self.policy != Balance::Hash).then(all).flatten()
+        });
+        seat.map(|seat| self.places[seat])
+    }
+
+    /// The seat to take where everybody is looked at.
+    fn pick_of_all(&self, seats: &[Option<Candidate>], random: u64) -> Option<usize> {
+        match self.policy {
+            Balance::RoundRobin => self.smooth.next(seats),
+            Balance::Random => least_conn::drawn(seats.iter().copied(), random),
+            Balance::LeastConn | Balance::Hash => least_conn::among(seats, random),
+        }
+    }
+
+    /// The one of two drawn by weight that has less to do for its share; at rest, shares follow the weights.
+    fn two_choices(&self, at: &impl Fn(usize) -> Option<Candidate>, random: u64) -> Option<usize> {
+        let mut draws = self.draws(at, random);
+        let first = draws.next()?;
+        match draws.find(|second| second.0 != first.0) {
+            Some(second) if least_conn::is_less_loaded(second.1, first.1) => Some(second.0),
+            _ => Some(first.0),
+        }
+    }
+
+    /// Candidates drawn in proportion to their shares; few, and some perhaps twice.
+    fn draws(
+        &self,
+        at: &impl Fn(usize) -> Option<Candidate>,
+        random: u64,
+    ) -> impl Iterator<Item = (usize, Candidate)> {
+        let mut seed = random;
+        let draw = move || {
+            seed = next_random(seed);
+            seed
+        };
+        std::iter::repeat_with(draw).take(MOST_DRAWS).filter_map(move |draw| {
+            let seat = self.shares.at((draw >> 16) % self.shares.total());
+            let candidate = at(seat)?;
+            self.accepts(seat, candidate, draw).then_some((seat, candidate))
+        })
+    }
+
+    /// Whether a seat drawn by its weight is taken: less often while its share is below it.
+    fn accepts(&self, seat: usize, candidate: Candidate, random: u64) -> bool {
+        let whole = u64::from(self.weights[seat]) * u64::from(WHOLE);
+        u64::from(candidate.share) >= whole
+            || (next_random(random) >> 16) % whole < u64::from(candidate.share)
+    }
 }
 
 /// A linear congruential step (Knuth's MMIX); only its upper bits are used.
@@ -57,126 +168,5 @@ fn next_random(seed: u64) -> u64 {
     seed.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(0x1405_7b7e_f767_814f)
 }
 
-/// The lowest `(in_flight + 1) / weight`; ties are drawn in proportion to weight (reservoir sampling).
-fn least_conn(candidates: impl Iterator<Item = Candidate>, random: u64) -> Option<usize> {
-    let mut best: Option<Candidate> = None;
-    let mut tied_weight = 0_u64;
-    let mut draw = random;
-    for candidate in candidates {
-        let Some(current) = best else {
-            best = Some(candidate);
-            tied_weight = u64::from(candidate.weight);
-            continue;
-        };
-        match load_order(candidate, current) {
-            std::cmp::Ordering::Less => {
-                best = Some(candidate);
-                tied_weight = u64::from(candidate.weight);
-            }
-            std::cmp::Ordering::Equal => {
-                tied_weight += u64::from(candidate.weight);
-                draw = next_random(draw);
-                if (draw >> 33) % tied_weight < u64::from(candidate.weight) {
-                    best = Some(candidate);
-                }
-            }
-            std::cmp::Ordering::Greater => {}
-        }
-    }
-    best.map(|candidate| candidate.index)
-}
-
-/// Compares `(in_flight + 1) / weight` without dividing.
-fn load_order(a: Candidate, b: Candidate) -> std::cmp::Ordering {
-    let a_side = (u64::from(a.in_flight) + 1) * u64::from(b.weight);
-    let b_side = (u64::from(b.in_flight) + 1) * u64::from(a.weight);
-    a_side.cmp(&b_side)
-}
-
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn candidates(loads: &[(u32, u32)]) -> Vec<Candidate> {
-        let made = loads.iter().enumerate();
-        made.map(|(index, (in_flight, weight))| Candidate { index, in_flight: *in_flight, weight: *weight })
-            .collect()
-    }
-
-    fn picked(loads: &[(u32, u32)], random: u64) -> Option<usize> {
-        let candidates = candidates(loads);
-        pick(Balance::LeastConn, candidates.len(), |place| Some(candidates[place]), random)
-    }
-
-    #[test]
-    fn the_least_loaded_for_its_weight_is_taken() {
-        for (loads, expected) in [
-            (&[][..], None),
-            (&[(7, 1)][..], Some(0)),
-            (&[(2, 1), (1, 1), (3, 1)][..], Some(1)),
-            (&[(1, 1), (2, 3)][..], Some(1)),
-            (&[(0, 1), (2, 2)][..], Some(0)),
-            (&[(u32::MAX, 1000), (u32::MAX, 1)][..], Some(0)),
-        ] {
-            assert_eq!(picked(loads, 7), expected, "{loads:?}");
-        }
-    }
-
-    #[track_caller]
-    fn shares(loads: &[(u32, u32)], expected: &[f64]) {
-        const DRAWS: usize = 30_000;
-        let mut counts = vec![0_usize; loads.len()];
-        for _ in 0..DRAWS {
-            counts[picked(loads, cirque_shared::request_id::random()).unwrap()] += 1;
-        }
-        for (count, share) in counts.iter().zip(expected) {
-            let seen = *count as f64 / DRAWS as f64;
-            assert!((seen - share).abs() < 0.02, "{counts:?} for {loads:?}");
-        }
-    }
-
-    #[test]
-    fn ties_are_drawn_evenly() {
-        shares(&[(4, 1), (4, 1), (4, 1)], &[1.0 / 3.0; 3]);
-    }
-
-    #[test]
-    fn ties_between_unequal_weights_are_drawn_in_proportion() {
-        shares(&[(0, 1), (2, 3)], &[0.25, 0.75]);
-    }
-
-    #[test]
-    fn the_only_candidate_among_many_is_found() {
-        for random in 0..200_u64 {
-            let only = |place| (place == 77).then_some(Candidate { index: 77, in_flight: 9, weight: 1 });
-            assert_eq!(pick(Balance::LeastConn, 100, only, next_random(random)), Some(77));
-        }
-        assert_eq!(pick(Balance::LeastConn, 100, |_| None, 1), None);
-    }
-
-    #[test]
-    fn many_backends_share_evenly_through_two_choices() {
-        let mut in_flight = vec![0_u32; 100];
-        for _ in 0..10_000 {
-            let loads: Vec<(u32, u32)> = in_flight.iter().map(|load| (*load, 1)).collect();
-            in_flight[picked(&loads, cirque_shared::request_id::random()).unwrap()] += 1;
-        }
-        let (least, most) = (in_flight.iter().min().unwrap(), in_flight.iter().max().unwrap());
-        assert!(most - least <= 8, "{least}..{most}");
-    }
-
-    proptest! {
-        #[test]
-        fn nobody_with_less_load_is_passed_over(
-            loads in prop::collection::vec((0_u32..50, 1_u32..9), 1..FULL_SCAN),
-            random: u64,
-        ) {
-            let taken = candidates(&loads)[picked(&loads, random).unwrap()];
-            for other in candidates(&loads) {
-                prop_assert!(load_order(other, taken).is_ge());
-            }
-        }
-    }
-}
+mod tests;

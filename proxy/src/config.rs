@@ -17,8 +17,8 @@ use cirque_shared::telemetry::{Format, Level};
 use crate::certificate::Files;
 use pattern::{HostPattern, PathPattern};
 use policy::{
-    Access, Action, AdminToken, Balance, Client, Conditions, ErrorPage, HeaderRules, Http1, Maintenance,
-    Outlier, Probe, Protocols, RateLimit, Retry, Rewrite, Timeouts, TlsVersion,
+    Access, Action, AdminToken, Balance, Client, Conditions, ErrorPage, Fails, HashBy, HeaderRules, Http1,
+    Maintenance, Outlier, Probe, Protocols, RateLimit, Retry, Rewrite, Timeouts, TlsVersion, Unavailable,
 };
 
 /// The compiled-in defaults and the reference of every key.
@@ -168,12 +168,22 @@ pub struct Upstream {
     pub name: String,
     /// How a backend is chosen.
     pub balance: Balance,
+    /// What a hash goes by.
+    pub hash_by: HashBy,
+    /// Requests that may wait for a backend with room.
+    pub queue: usize,
+    /// How long they may wait.
+    pub queue_timeout: Duration,
     /// How long each step may take.
     pub timeouts: Timeouts,
     /// Whether all are tried when none is available.
     pub fail_open: bool,
+    /// What is answered when none is available.
+    pub unavailable: Unavailable,
     /// The active check.
     pub probe: Probe,
+    /// When failed attempts eject, beside a backend's own limit.
+    pub outlier: Outlier,
     /// At least one.
     pub backends: Vec<Backend>,
 }
@@ -187,10 +197,16 @@ pub struct Backend {
     pub name: String,
     /// Where.
     pub address: SocketAddr,
-    /// 1 to 1000.
+    /// 0 to 1000; 0 gets nothing new.
     pub weight: u32,
+    /// Whether it is only asked when no other can be.
+    pub backup: bool,
+    /// Requests at once; `None`: any.
+    pub max_conns: Option<u32>,
+    /// How long it takes to its full share when it is new or back.
+    pub slow_start: Duration,
     /// When failed attempts eject it.
-    pub outlier: Outlier,
+    pub fails: Fails,
 }
 
 impl Config {

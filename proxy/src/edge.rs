@@ -10,6 +10,7 @@ use cirque_shared::metrics::Registry;
 use cirque_shared::metrics::http::{NO_ROUTE, RouteMetrics};
 use cirque_shared::shutdown::InFlight;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use crate::access_log::AccessLog;
 use crate::config::Config;
@@ -60,6 +61,13 @@ impl Edge {
     /// The site at work. Not to be held over a wait: take what is needed of it.
     pub(crate) fn site(&self) -> Guard<Arc<Site>> {
         self.site.load()
+    }
+
+    /// Every metric as it is now.
+    pub(crate) fn metrics_text(&self) -> String {
+        let now = Instant::now();
+        self.site().upstreams.iter().for_each(|upstream| upstream.show(now));
+        self.metrics.registry.text()
     }
 
     /// The limits of the client's side.

@@ -4,6 +4,7 @@
 //! keeps the record. However a request ends, dropping the exchange releases the backend and writes the line.
 
 mod admission;
+mod attempts;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -14,13 +15,14 @@ use time::OffsetDateTime;
 use tokio::time::Instant;
 
 use crate::access_log::{Attempt, Line};
+use crate::balance::Key;
+use crate::config::policy::Unavailable;
 use crate::edge::Edge;
 use crate::limit::concurrency::Slot;
 use crate::respond::Refusal;
-use crate::retry::{self, Attempted, Decision, Failure, GiveUp};
+use crate::retry::{Failure, GiveUp};
 use crate::site::{Limit, Route};
-use crate::upstream::availability::Event;
-use crate::upstream::{Chosen, NoBackend, Upstream};
+use crate::upstream::Chosen;
 
 /// Stale pooled connections that one request may meet before they count as failures.
 const MOST_STALE: u32 = 2;
@@ -59,6 +61,10 @@ pub(crate) struct Exchange {
     route: Option<Arc<Route>>,
     attempts: Vec<Attempt>,
     tried: Vec<usize>,
+    /// What the request is recognised by, where that decides who is asked.
+    key: Key,
+    /// Until the next attempt.
+    pause: Duration,
     n_stale: u32,
     active: Option<Active>,
     answered_by: Option<usize>,
@@ -100,6 +106,8 @@ impl Exchange {
             route: None,
             attempts: Vec::new(),
             tried: Vec::new(),
+            key: Key::ANY,
+            pause: Duration::ZERO,
             n_stale: 0,
             active: None,
             answered_by: None,
@@ -154,72 +162,6 @@ impl Exchange {
         self.rule = rule;
     }
 
-    /// Begins an attempt: the backend to ask, and its address.
-    pub(crate) fn next_backend(&mut self) -> Result<&Chosen, Refusal> {
-        self.release();
-        let route = self.route.as_ref().ok_or(Refusal::NoRoute)?;
-        let now = Instant::now();
-        if now >= self.started + route.config.timeout {
-            return Err(Refusal::DeadlineReached);
-        }
-        let upstream = route.upstream.as_ref().ok_or(Refusal::NoRoute)?;
-        let chosen = upstream.choose(&self.tried, now).map_err(|why| match why {
-            NoBackend::NoneAvailable => Refusal::NoBackend,
-            // A stale connection may be followed by a fresh one to the same backend, nothing else.
-            NoBackend::AllTried => self.last_failure.map_or(Refusal::NoBackend, Refusal::of),
-        })?;
-        if let Some(failure) = self.last_failure {
-            upstream.metrics.retried(failure);
-        }
-        Ok(&self.active.insert(Active { chosen, began: now, status: None, is_judged: false }).chosen)
-    }
-
-    /// An attempt failed: the backend is judged, and the answer says whether to try another one.
-    pub(crate) fn fail(&mut self, failure: Failure, situation: Situation) -> Decision {
-        let Some(mut active) = self.active.take() else { return Decision::GiveUp(GiveUp::NoneLeft) };
-        let Some(route) = self.route.clone() else { return Decision::GiveUp(GiveUp::NoneLeft) };
-        let Some(upstream) = &route.upstream else { return Decision::GiveUp(GiveUp::NoneLeft) };
-        let is_stale = failure == Failure::StaleConnection && self.n_stale < MOST_STALE;
-        let failure = if failure == Failure::StaleConnection && !is_stale { Failure::Reset } else { failure };
-        if is_stale {
-            self.n_stale += 1;
-            active.chosen.lease.metrics.failed(failure);
-        } else {
-            self.tried.push(active.chosen.lease.index);
-            judge(upstream, &mut active, Some(failure));
-        }
-        let request = Attempted {
-            attempts: u32::try_from(self.tried.len()).unwrap_or(u32::MAX),
-            is_idempotent: self.head.is_idempotent,
-            is_replayable: situation.is_replayable,
-            answer_started: situation.answer_started,
-            remaining: self.remaining(),
-            untried: upstream.n_untried(&self.tried, Instant::now(), !matches!(failure, Failure::Status(_))),
-        };
-        let decision = retry::decide(&route.config.retry, failure, &request, &route.budget);
-        self.last_failure = Some(failure);
-        if let Decision::GiveUp(why) = decision {
-            upstream.metrics.denied(why);
-            self.gave_up = Some(why);
-        }
-        match (failure, decision) {
-            // A status that is passed on is still being answered by this backend: it stays in flight.
-            (Failure::Status(_), Decision::GiveUp(_)) => self.active = Some(active),
-            (Failure::Status(status), Decision::Retry) => {
-                active.chosen.lease.metrics.answered(status, active.began.elapsed());
-                self.record(&Active { status: Some(status), ..active }, failure.reason());
-            }
-            _ => self.record(&active, failure.reason()),
-        }
-        decision
-    }
-
-    /// The time of the request ran out while something else than the backend was slow: it is not blamed.
-    pub(crate) fn run_out(&mut self) {
-        self.gave_up = Some(GiveUp::DeadlineReached);
-        self.release();
-    }
-
     /// The head of an answer is on its way to the client.
     pub(crate) fn answering(&mut self, status: u16) {
         self.status = Some(status);
@@ -231,9 +173,7 @@ impl Exchange {
 
     /// Whether a status is one that the route's policy would rather not pass on.
     pub(crate) fn is_retryable(&self, status: u16) -> bool {
-        let listed = |route: &Arc<Route>| {
-            route.config.retry.on.contains(&crate::config::policy::RetryOn::Status(status))
-        };
+        let listed = |route: &Arc<Route>| Failure::Status(status).is_listed(&route.config.retry);
         self.route.as_ref().is_some_and(listed)
     }
 
@@ -241,46 +181,19 @@ impl Exchange {
     pub(crate) fn refuse(&mut self, refusal: Refusal) {
         self.edge.metrics.refused(refusal);
         self.refusal = Some(refusal);
-        self.status = self.status.or(Some(refusal.status()));
+        let status = self.unavailable(refusal).map_or(refusal.status(), |own| own.status);
+        self.status = self.status.or(Some(status));
+    }
+
+    /// What the operator wants answered when no backend is available.
+    fn unavailable(&self, refusal: Refusal) -> Option<&Unavailable> {
+        let route = self.route.as_ref().filter(|_| refusal == Refusal::NoBackend)?;
+        Some(&route.upstream.as_ref()?.config.unavailable)
     }
 
     /// What stands for the last failure, when nothing was answered.
     pub(crate) fn refusal_of_last_failure(&self) -> Option<Refusal> {
         self.last_failure.map(Refusal::of)
-    }
-
-    /// The answer went out whole.
-    pub(crate) fn succeed(&mut self) {
-        let upstream = self.route.as_ref().and_then(|route| route.upstream.clone());
-        if let (Some(mut active), Some(upstream)) = (self.active.take(), upstream) {
-            judge(&upstream, &mut active, None);
-            self.record(&active, "answered");
-        }
-    }
-
-    /// Keeps what the line says of an attempt.
-    fn record(&mut self, active: &Active, outcome: &'static str) {
-        if self.arrived.is_none() {
-            return;
-        }
-        self.attempts.push(Attempt {
-            backend: Arc::clone(active.chosen.lease.backend()),
-            outcome,
-            status: active.status,
-            took: active.began.elapsed(),
-            fail_open: active.chosen.is_fail_open,
-        });
-    }
-
-    /// Ends an attempt that nothing more is known of.
-    fn release(&mut self) {
-        if let Some(active) = self.active.take() {
-            let upstream = self.route.as_ref().and_then(|route| route.upstream.as_ref());
-            if let (true, false, Some(upstream)) = (active.chosen.is_trial, active.is_judged, upstream) {
-                upstream.apply(active.chosen.lease.index, Event::TrialAbandoned, Instant::now());
-            }
-            self.record(&active, "unfinished");
-        }
     }
 
     fn write_line(&self) {
@@ -325,22 +238,4 @@ impl Drop for Exchange {
         self.release();
         self.write_line();
     }
-}
-
-/// Tells the pool, once, how an attempt went.
-fn judge(upstream: &Upstream, active: &mut Active, failure: Option<Failure>) {
-    if std::mem::replace(&mut active.is_judged, true) {
-        return;
-    }
-    let lease = &active.chosen.lease;
-    let Some(failure) = failure else {
-        if active.chosen.is_trial {
-            upstream.apply(lease.index, Event::TrialSucceeded, Instant::now());
-        }
-        return;
-    };
-    lease.metrics.failed(failure);
-    let event = if active.chosen.is_trial { Event::TrialFailed } else { Event::AttemptFailed };
-    upstream.apply(lease.index, event, Instant::now());
-    lease.suspected.notify_one();
 }

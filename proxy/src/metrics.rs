@@ -1,6 +1,7 @@
 //! Every metric of the edge, declared once: name, help and labels.
 
 pub(crate) mod client;
+pub(crate) mod pool;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,6 +15,10 @@ use cirque_shared::metrics::{
 use crate::respond::Refusal;
 use crate::retry::{Failure, GiveUp};
 use client::ClientMetrics;
+use pool::{Families, MemberSeries, PoolSeries};
+
+/// What a probe may come to; a test compares with [`crate::upstream`]'s.
+pub(crate) const PROBES: [&str; 6] = ["success", "connect", "timeout", "broken", "status", "body"];
 
 /// The families of the edge.
 #[derive(Clone, Debug)]
@@ -34,7 +39,7 @@ pub(crate) struct Metrics {
     probe_seconds: HistogramFamily,
     retries: CounterFamily,
     retries_denied: CounterFamily,
-    fail_open: CounterFamily,
+    pool: Families,
 }
 
 /// Changes of the configuration.
@@ -49,7 +54,7 @@ pub(crate) struct Reloads {
 #[derive(Debug)]
 pub(crate) struct UpstreamMetrics {
     name: String,
-    pub(crate) fail_open: Counter,
+    pool: PoolSeries,
     retries: HashMap<&'static str, Counter>,
     denied: HashMap<&'static str, Counter>,
 }
@@ -67,6 +72,7 @@ pub(crate) struct BackendMetrics {
     transitions: HashMap<&'static str, Counter>,
     probes: HashMap<&'static str, Counter>,
     probe_seconds: Histogram,
+    pub(crate) member: MemberSeries,
     is_retired: AtomicBool,
 }
 
@@ -137,11 +143,7 @@ impl Metrics {
                 "Failed attempts that were not tried again, by reason.",
                 &["upstream", "reason"],
             ),
-            fail_open: counters(
-                "proxy_fail_open_total",
-                "Attempts at a backend that was not available, because none was.",
-                &["upstream"],
-            ),
+            pool: Families::new(registry),
         }
     }
 
@@ -151,7 +153,7 @@ impl Metrics {
             |family: &CounterFamily, reason: &'static str| (reason, family.with(&[upstream, reason]));
         UpstreamMetrics {
             name: upstream.to_owned(),
-            fail_open: self.fail_open.with(&[upstream]),
+            pool: self.pool.pool(upstream),
             retries: Failure::REASONS.iter().map(|reason| by_reason(&self.retries, reason)).collect(),
             denied: GiveUp::ALL.iter().map(|why| by_reason(&self.retries_denied, why.reason())).collect(),
         }
@@ -171,8 +173,9 @@ impl Metrics {
             answer: self.attempt_seconds.with(&labels),
             failures: named(&self.attempt_failures, &Failure::REASONS),
             transitions: named(&self.transitions, &["up", "down", "ejected", "admitted"]),
-            probes: named(&self.probes, &["success", "failure", "timeout"]),
+            probes: named(&self.probes, &PROBES),
             probe_seconds: self.probe_seconds.with(&labels),
+            member: self.pool.member(upstream, backend),
             labels: labels.map(str::to_owned),
             is_retired: AtomicBool::new(false),
         }
@@ -183,13 +186,14 @@ impl Metrics {
         let upstream: &[(&str, &str)] = &[("upstream", &gone.name)];
         self.retries.remove_where(upstream);
         self.retries_denied.remove_where(upstream);
-        self.fail_open.remove(&[&gone.name]);
+        self.pool.retire_pool(&gone.name);
     }
 
     /// Ends the series of a backend that is gone.
     pub(crate) fn retire_backend(&self, gone: &BackendMetrics) {
         gone.is_retired.store(true, Ordering::Release);
         let [upstream, backend] = &gone.labels;
+        self.pool.retire_member(upstream, backend);
         for family in [&self.attempts, &self.attempt_failures, &self.transitions, &self.probes] {
             family.remove_where(&[("upstream", upstream), ("backend", backend)]);
         }
@@ -216,6 +220,14 @@ impl Reloads {
             self.refused.inc()
         }
         self.last_successful.set(i64::from(is_applied));
+    }
+}
+
+impl std::ops::Deref for UpstreamMetrics {
+    type Target = PoolSeries;
+
+    fn deref(&self) -> &PoolSeries {
+        &self.pool
     }
 }
 

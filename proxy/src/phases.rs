@@ -10,6 +10,7 @@ mod peer;
 mod translate;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -20,6 +21,7 @@ use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorSource, ErrorType, Result};
 use tokio::time::Instant;
 
+use crate::balance::key::key;
 use crate::edge::Edge;
 use crate::exchange::{Exchange, Situation};
 use crate::headers::Forwarded;
@@ -87,6 +89,21 @@ impl Ctx {
     fn refuse<T>(&mut self, refusal: Refusal) -> Result<T> {
         self.refusal = Some(refusal);
         Error::e_explain(ErrorType::HTTPStatus(refusal.status()), refusal.reason())
+    }
+
+    /// A silence that was cut short by the time of one attempt.
+    fn of_attempt(&self, failure: Failure) -> Failure {
+        let exchange = self.exchange.as_ref();
+        let timeout = exchange.and_then(Exchange::attempt_timeout);
+        let took = exchange.map_or(Duration::ZERO, |exchange| exchange.began().elapsed());
+        match failure {
+            Failure::ReadTimeout | Failure::WriteTimeout
+                if timeout.is_some_and(|timeout| took >= timeout) =>
+            {
+                Failure::AttemptTimeout
+            }
+            failure => failure,
+        }
     }
 
     /// Ends the attempt and decides whether there is another one.
@@ -159,18 +176,29 @@ impl ProxyHttp for Phases {
                 Ok(true)
             }
             Ok(route) if is_too_large(session, route.config.max_body) => ctx.refuse(Refusal::BodyTooLarge),
-            Ok(_) => Ok(false),
+            Ok(_) => {
+                let client = exchange.head().client;
+                let headers = &session.req_header().headers;
+                let values =
+                    |name: &str| headers.get_all(name).iter().map(http::HeaderValue::as_bytes).collect();
+                let path = session.req_header().uri.path().as_bytes();
+                exchange.recognise(|by| key(by, client, path, values));
+                Ok(false)
+            }
             Err(refusal) => ctx.refuse(refusal),
         }
     }
 
     async fn upstream_peer(&self, _session: &mut Session, ctx: &mut Ctx) -> Result<Box<HttpPeer>> {
         let exchange = ctx.exchange()?;
-        let remaining = exchange.remaining();
-        let upstream = exchange.route().and_then(|route| route.upstream.as_ref());
-        let timeouts = upstream.map(|upstream| upstream.config.timeouts).unwrap_or_default();
-        match exchange.next_backend() {
-            Ok(chosen) => Ok(Box::new(peer::peer(&chosen.lease, &timeouts, remaining))),
+        let chosen = exchange.next_backend().await.map(|chosen| Arc::clone(chosen.lease.backend()));
+        match chosen {
+            Ok(backend) => {
+                let upstream = exchange.route().and_then(|route| route.upstream.as_ref());
+                let timeouts = upstream.map(|upstream| upstream.config.timeouts).unwrap_or_default();
+                let attempt = exchange.attempt_timeout().unwrap_or(Duration::MAX);
+                Ok(Box::new(peer::peer(&backend, &timeouts, exchange.remaining().min(attempt))))
+            }
             Err(refusal) => ctx.refuse(refusal),
         }
     }
@@ -302,7 +330,8 @@ impl ProxyHttp for Phases {
         } else if ctx.refusal.is_some() || *e.esource() == ErrorSource::Downstream {
             false
         } else {
-            ctx.fail(session, failure::after_send(&e, is_reused))
+            let failure = failure::after_send(&e, is_reused);
+            ctx.fail(session, ctx.of_attempt(failure))
         };
         // Always decided: an undecided `ReusedOnly` panics in pingora.
         e.set_retry(retry);

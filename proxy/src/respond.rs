@@ -18,7 +18,8 @@
 //! | internal | 500 | ours |
 //! | version | 505 | the client's |
 //! | unreachable, broken answer | 502 | the backend's |
-//! | no backend | 503, Retry-After | the backends' |
+//! | no backend | 503, Retry-After, or as configured | the backends' |
+//! | queue full, queue timeout | 503, Retry-After | the backends' |
 //! | overload | 503, Retry-After | nobody's |
 //! | maintenance | 503, Retry-After | nobody's |
 //! | answer too slow, deadline reached | 504 | the backend's |
@@ -30,7 +31,7 @@ use std::fmt::Write as _;
 
 use bytes::Bytes;
 
-use crate::config::policy::{ErrorPage, Page};
+use crate::config::policy::{ErrorPage, Page, Unavailable};
 use crate::retry::Failure;
 
 pub(crate) use action::{fixed, redirect};
@@ -53,6 +54,8 @@ pub(crate) enum Refusal {
     Unreachable,
     BrokenAnswer,
     NoBackend,
+    QueueFull,
+    QueueTimeout,
     AnswerTooSlow,
     DeadlineReached,
     Acl,
@@ -81,6 +84,8 @@ pub(crate) struct Form<'a> {
     /// The client's `Accept` header; empty: none.
     pub(crate) accept: &'a str,
     pub(crate) request_id: &'a str,
+    /// What is answered when no backend is available.
+    pub(crate) unavailable: Option<&'a Unavailable>,
     /// Pages that stand for the usual body.
     pub(crate) pages: &'a [ErrorPage],
     /// The page of a route that is closed.
@@ -93,13 +98,13 @@ pub(crate) struct Form<'a> {
 impl<'a> Form<'a> {
     /// The usual answer, in the form that `Accept` asks for.
     pub(crate) fn plain(accept: &'a str, request_id: &'a str) -> Self {
-        Self { accept, request_id, pages: &[], maintenance: None, fields: &[] }
+        Self { accept, request_id, unavailable: None, pages: &[], maintenance: None, fields: &[] }
     }
 }
 
 impl Refusal {
     /// Every refusal, so that each series exists from the start.
-    pub(crate) const ALL: [Self; 24] = [
+    pub(crate) const ALL: [Self; 26] = [
         Self::Malformed,
         Self::NoRoute,
         Self::MethodNotAllowed,
@@ -115,6 +120,8 @@ impl Refusal {
         Self::Unreachable,
         Self::BrokenAnswer,
         Self::NoBackend,
+        Self::QueueFull,
+        Self::QueueTimeout,
         Self::AnswerTooSlow,
         Self::DeadlineReached,
         Self::Acl,
@@ -144,6 +151,8 @@ impl Refusal {
             Self::Unreachable => "unreachable",
             Self::BrokenAnswer => "broken_answer",
             Self::NoBackend => "no_backend",
+            Self::QueueFull => "queue_full",
+            Self::QueueTimeout => "queue_timeout",
             Self::AnswerTooSlow => "answer_too_slow",
             Self::DeadlineReached => "deadline_reached",
             Self::Acl => "acl",
@@ -175,7 +184,8 @@ impl Refusal {
             Self::ClientLeft | Self::ReaderTooSlow => 499,
             Self::Internal => 500,
             Self::Unreachable | Self::BrokenAnswer => 502,
-            Self::NoBackend | Self::Maintenance | Self::Overload => 503,
+            Self::NoBackend | Self::QueueFull | Self::QueueTimeout => 503,
+            Self::Maintenance | Self::Overload => 503,
             Self::AnswerTooSlow | Self::DeadlineReached => 504,
         }
     }
@@ -198,6 +208,7 @@ impl Refusal {
             Self::Unreachable => "No backend could be reached.",
             Self::BrokenAnswer => "The backend's answer was broken.",
             Self::NoBackend => "No backend is available. Please try again shortly.",
+            Self::QueueFull | Self::QueueTimeout => "All backends are busy. Please try again shortly.",
             Self::AnswerTooSlow => "The backend did not answer in time.",
             Self::DeadlineReached => "The request took longer than this site allows.",
             Self::Acl => "This address may not ask for this.",
@@ -215,7 +226,10 @@ impl Refusal {
         match failure {
             Failure::Connect => Self::Unreachable,
             Failure::StaleConnection | Failure::Reset | Failure::Protocol => Self::BrokenAnswer,
-            Failure::ConnectTimeout | Failure::ReadTimeout | Failure::WriteTimeout => Self::AnswerTooSlow,
+            Failure::ConnectTimeout
+            | Failure::ReadTimeout
+            | Failure::WriteTimeout
+            | Failure::AttemptTimeout => Self::AnswerTooSlow,
             // A status is passed on as it came; this is what holds if that was not possible.
             Failure::Status(_) => Self::BrokenAnswer,
         }
@@ -223,26 +237,28 @@ impl Refusal {
 
     /// The answer that a client gets.
     pub(crate) fn answer(self, form: &Form<'_>) -> Answer {
-        let status = self.status();
+        let own = form.unavailable.filter(|_| self == Self::NoBackend);
+        let status = own.map_or(self.status(), |own| own.status);
         let page = form.maintenance.filter(|_| self == Self::Maintenance);
         let by_status = || form.pages.iter().find(|page| page.statuses.contains(&status))?.page.as_ref();
-        let (content_type, body) = match page.or_else(by_status) {
-            Some(page) => (page.content_type, page.body.clone()),
-            None => self.usual(form),
+        let (content_type, body) = match (own.filter(|own| !own.body.is_empty()), page.or_else(by_status)) {
+            (Some(own), _) => (own.content_type.clone().into(), own.body.clone().into()),
+            (None, Some(page)) => (page.content_type.into(), page.body.clone()),
+            (None, None) => self.usual(status, form),
         };
         let mut fields = vec![("Cache-Control", "no-store".to_owned())];
         fields.extend_from_slice(form.fields);
-        if matches!(self, Self::NoBackend | Self::Overload)
-            && fields.iter().all(|(name, _)| *name != RETRY_AFTER)
-        {
-            fields.push((RETRY_AFTER, "1".to_owned()));
+        let passes = matches!(self, Self::NoBackend | Self::QueueFull | Self::QueueTimeout | Self::Overload);
+        let seconds = own.map_or(u32::from(passes), |own| own.retry_after);
+        if seconds > 0 && fields.iter().all(|(name, _)| *name != RETRY_AFTER) {
+            fields.push((RETRY_AFTER, seconds.to_string()));
         }
-        Answer { status, content_type: content_type.into(), body, fields }
+        Answer { status, content_type, body, fields }
     }
 
     /// The body that holds where an operator gave no page.
-    fn usual(self, form: &Form<'_>) -> (&'static str, Bytes) {
-        let (status, detail, request_id) = (self.status(), self.detail(), form.request_id);
+    fn usual(self, status: u16, form: &Form<'_>) -> (Cow<'static, str>, Bytes) {
+        let (detail, request_id) = (self.detail(), form.request_id);
         let title = title(status);
         let (content_type, body) = match kind(form.accept) {
             Kind::Problem => (
@@ -258,7 +274,7 @@ impl Refusal {
                 format!("{status} {title}\n{detail}\nrequest id: {request_id}\n"),
             ),
         };
-        (content_type, body.into())
+        (content_type.into(), body.into())
     }
 }
 
@@ -376,11 +392,35 @@ mod tests {
             let fields = refusal.answer(form).fields;
             fields.into_iter().find(|(name, _)| *name == RETRY_AFTER).map(|(_, value)| value)
         };
-        assert_eq!(when(Refusal::NoBackend, &Form::plain("", "abc")).as_deref(), Some("1"));
+        for passing in [Refusal::NoBackend, Refusal::QueueFull, Refusal::QueueTimeout] {
+            assert_eq!(when(passing, &Form::plain("", "abc")).as_deref(), Some("1"));
+        }
         assert_eq!(when(Refusal::Unreachable, &Form::plain("", "abc")), None);
         let fields = [(RETRY_AFTER, "9".to_owned())];
         let form = Form { fields: &fields, ..Form::plain("", "abc") };
         assert_eq!(when(Refusal::NoBackend, &form).as_deref(), Some("9"));
+    }
+
+    #[test]
+    fn an_operator_may_answer_otherwise_when_nothing_is_available() {
+        let when = |answer: &Answer| answer.fields.iter().find(|(name, _)| *name == RETRY_AFTER).cloned();
+        let own = Unavailable { status: 429, retry_after: 30, ..Unavailable::default() };
+        let form = Form { unavailable: Some(&own), ..Form::plain("", "id") };
+        let answer = Refusal::NoBackend.answer(&form);
+        assert_eq!((answer.status, when(&answer)), (429, Some((RETRY_AFTER, "30".to_owned()))));
+        assert!(answer.body.starts_with(b"429 Too Many Requests\n"), "{:?}", answer.body);
+        assert_eq!(Refusal::Unreachable.answer(&form).status, 502, "a word for that moment only");
+        let own = Unavailable {
+            status: 503,
+            retry_after: 0,
+            body: "<p>soon".into(),
+            content_type: "text/html".into(),
+        };
+        let answer = Refusal::NoBackend.answer(&Form { unavailable: Some(&own), ..form });
+        assert_eq!(
+            (&answer.body[..], &*answer.content_type, when(&answer)),
+            (&b"<p>soon"[..], "text/html", None)
+        );
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! Invariant: a request that may have reached a backend is repeated only if it is idempotent, only while its
 //! body can be replayed whole, and only while the client has seen nothing of an answer.
 
+pub(crate) mod backoff;
 pub(crate) mod budget;
 
 use std::time::Duration;
@@ -26,6 +27,8 @@ pub(crate) enum Failure {
     ReadTimeout,
     /// The request could not be sent in time.
     WriteTimeout,
+    /// The answer did not begin within the time of one attempt.
+    AttemptTimeout,
     /// The answer was not HTTP.
     Protocol,
     /// The backend answered with a status that the policy names.
@@ -42,30 +45,35 @@ impl Failure {
             Self::Reset => "reset",
             Self::ReadTimeout => "read_timeout",
             Self::WriteTimeout => "write_timeout",
+            Self::AttemptTimeout => "attempt_timeout",
             Self::Protocol => "protocol",
             Self::Status(500) => "http_500",
             Self::Status(502) => "http_502",
             Self::Status(503) => "http_503",
             Self::Status(504) => "http_504",
             Self::Status(429) => "http_429",
-            Self::Status(_) => "http_other",
+            Self::Status(..500) => "http_4xx",
+            Self::Status(_) => "http_5xx",
         }
     }
 
     /// Every reason, so that each series exists from the start.
-    pub(crate) const REASONS: [&str; 12] = [
+    pub(crate) const REASONS: [&str; 15] = [
         "connect",
         "connect_timeout",
         "stale_connection",
         "reset",
         "read_timeout",
         "write_timeout",
+        "attempt_timeout",
         "protocol",
         "http_500",
         "http_502",
         "http_503",
         "http_504",
         "http_429",
+        "http_4xx",
+        "http_5xx",
     ];
 
     /// Whether the backend cannot have seen the request.
@@ -73,13 +81,21 @@ impl Failure {
         matches!(self, Self::Connect | Self::ConnectTimeout)
     }
 
-    /// Which word of the policy's `on` list names this failure.
-    fn named_by(self) -> RetryOn {
+    /// Whether a word of the policy's `on` list means this failure.
+    fn is_named_by(self, word: RetryOn) -> bool {
         match self {
-            Self::Connect | Self::StaleConnection | Self::Reset | Self::Protocol => RetryOn::Error,
-            Self::ConnectTimeout | Self::ReadTimeout | Self::WriteTimeout => RetryOn::Timeout,
-            Self::Status(status) => RetryOn::Status(status),
+            Self::Connect => matches!(word, RetryOn::Error | RetryOn::Connect),
+            Self::ConnectTimeout => matches!(word, RetryOn::Timeout | RetryOn::Connect),
+            Self::StaleConnection | Self::Reset => matches!(word, RetryOn::Error | RetryOn::Reset),
+            Self::Protocol => matches!(word, RetryOn::Error | RetryOn::InvalidHeader),
+            Self::ReadTimeout | Self::WriteTimeout | Self::AttemptTimeout => word == RetryOn::Timeout,
+            Self::Status(status) => word == RetryOn::Status(status),
         }
+    }
+
+    /// Whether the policy would rather try again than pass this failure on.
+    pub(crate) fn is_listed(self, policy: &policy::Retry) -> bool {
+        policy.on.iter().any(|word| self.is_named_by(*word))
     }
 }
 
@@ -96,6 +112,8 @@ pub(crate) struct Attempted {
     pub(crate) answer_started: bool,
     /// Time left until the request's deadline.
     pub(crate) remaining: Duration,
+    /// The pause before the next attempt.
+    pub(crate) pause: Duration,
     /// How many backends have not been tried yet.
     pub(crate) untried: usize,
 }
@@ -122,7 +140,7 @@ pub(crate) enum GiveUp {
     BodyNotReplayable,
     /// The client has seen part of an answer.
     AnswerStarted,
-    /// The deadline has passed.
+    /// The deadline has passed, or would during the pause.
     DeadlineReached,
     /// Every backend was tried.
     NoneLeft,
@@ -167,7 +185,7 @@ pub(crate) fn decide(
 ) -> Decision {
     // A stale pooled connection is our own doing, whatever the policy says about the backend's.
     let is_stale = failure == Failure::StaleConnection;
-    let refusal = if !is_stale && !policy.on.contains(&failure.named_by()) {
+    let refusal = if !is_stale && !failure.is_listed(policy) {
         Some(GiveUp::NotListed)
     } else if request.answer_started {
         Some(GiveUp::AnswerStarted)
@@ -177,7 +195,7 @@ pub(crate) fn decide(
         Some(GiveUp::NotIdempotent)
     } else if !request.is_replayable {
         Some(GiveUp::BodyNotReplayable)
-    } else if request.remaining.is_zero() {
+    } else if request.remaining <= request.pause {
         Some(GiveUp::DeadlineReached)
     } else if request.untried == 0 && !is_stale {
         Some(GiveUp::NoneLeft)
@@ -195,7 +213,7 @@ mod tests {
 
     fn policy() -> policy::Retry {
         let on = vec![RetryOn::Error, RetryOn::Timeout, RetryOn::Status(503)];
-        policy::Retry { on, attempts: 3, budget: 0.2, non_idempotent: false, buffer: 65536 }
+        policy::Retry { on, attempts: 3, ..policy::Retry::default() }
     }
 
     fn get() -> Attempted {
@@ -205,6 +223,7 @@ mod tests {
             is_replayable: true,
             answer_started: false,
             remaining: Duration::from_secs(1),
+            pause: Duration::ZERO,
             untried: 2,
         }
     }
@@ -226,6 +245,7 @@ mod tests {
             Failure::Reset,
             Failure::ReadTimeout,
             Failure::WriteTimeout,
+            Failure::AttemptTimeout,
             Failure::Protocol,
             Failure::Status(503),
             Failure::StaleConnection,
@@ -237,6 +257,26 @@ mod tests {
     #[test]
     fn a_status_that_is_not_listed_is_passed_on() {
         check(Failure::Status(500), get(), Decision::GiveUp(GiveUp::NotListed));
+    }
+
+    #[test]
+    fn each_word_names_its_failures() {
+        use Failure::{AttemptTimeout, Connect, ConnectTimeout, Protocol, ReadTimeout, Reset, WriteTimeout};
+        let all = [Connect, ConnectTimeout, Reset, ReadTimeout, WriteTimeout, AttemptTimeout, Protocol];
+        for (word, expected) in [
+            (RetryOn::Error, &[Connect, Reset, Protocol][..]),
+            (RetryOn::Timeout, &[ConnectTimeout, ReadTimeout, WriteTimeout, AttemptTimeout]),
+            (RetryOn::Connect, &[Connect, ConnectTimeout]),
+            (RetryOn::Reset, &[Reset]),
+            (RetryOn::InvalidHeader, &[Protocol]),
+            (RetryOn::Status(502), &[]),
+        ] {
+            let policy = policy::Retry { on: vec![word], ..policy() };
+            for failure in all {
+                assert_eq!(failure.is_listed(&policy), expected.contains(&failure), "{word:?} {failure:?}");
+            }
+            assert_eq!(Failure::Status(502).is_listed(&policy), word == RetryOn::Status(502));
+        }
     }
 
     #[test]
@@ -263,6 +303,8 @@ mod tests {
         check(reset, Attempted { is_replayable: false, ..get() }, give_up(GiveUp::BodyNotReplayable));
         check(reset, Attempted { answer_started: true, ..get() }, give_up(GiveUp::AnswerStarted));
         check(reset, Attempted { remaining: Duration::ZERO, ..get() }, give_up(GiveUp::DeadlineReached));
+        let late = Attempted { pause: get().remaining, ..get() };
+        check(reset, late, give_up(GiveUp::DeadlineReached));
         check(reset, Attempted { untried: 0, ..get() }, give_up(GiveUp::NoneLeft));
     }
 
@@ -286,7 +328,9 @@ mod tests {
 
     #[test]
     fn every_reason_is_in_the_list_of_its_series() {
-        assert!(Failure::REASONS.contains(&Failure::Status(503).reason()));
+        for status in 400..600 {
+            assert!(Failure::REASONS.contains(&Failure::Status(status).reason()), "{status}");
+        }
         let reasons: std::collections::BTreeSet<_> =
             GiveUp::ALL.iter().map(|reason| reason.reason()).collect();
         assert_eq!(reasons.len(), GiveUp::ALL.len());

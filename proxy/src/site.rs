@@ -88,11 +88,11 @@ impl Site {
                 let named = route.action.upstream();
                 let upstream = upstreams.iter().find(|upstream| Some(upstream.config.name.as_str()) == named);
                 let before = previous.and_then(|previous| previous.route(&route.name));
-                let budget = before.filter(|before| before.config.retry.budget == route.retry.budget);
+                let budget = before.filter(|before| before.config.retry.has_same_budget(&route.retry));
                 Arc::new(Route {
                     upstream: upstream.map(Arc::clone),
                     budget: budget.map_or_else(
-                        || Arc::new(Budget::new(route.retry.budget)),
+                        || Arc::new(Budget::new(route.retry.budget, route.retry.budget_floor)),
                         |before| Arc::clone(&before.budget),
                     ),
                     metrics: before.map_or_else(
@@ -164,6 +164,7 @@ mod tests {
     use cirque_shared::metrics::Registry;
 
     use super::*;
+    use crate::balance::Key;
     use crate::operator::{Duty, Order};
     use crate::upstream::availability::Event;
 
@@ -191,7 +192,7 @@ mod tests {
         let metrics = Metrics::new(&Registry::new());
         let old = site(&[("a", 1, 1), ("b", 2, 1)], &metrics, None);
         let now = Instant::now();
-        let lease = old.upstreams[0].choose(&[1], now).unwrap();
+        let lease = old.upstreams[0].choose(Key::ANY, &[1], now).unwrap();
         for _ in 0..3 {
             old.upstreams[0].apply(1, Event::ProbeFailed, now);
         }

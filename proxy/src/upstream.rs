@@ -2,21 +2,30 @@
 
 pub(crate) mod availability;
 pub(crate) mod backend;
+mod choice;
 pub(crate) mod health;
 pub(crate) mod idle;
+mod outcome;
+mod probe;
+mod queue;
+mod shown;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use cirque_shared::request_id::random;
 use tokio::time::Instant;
 
-use crate::balance::{self, Candidate};
+use crate::balance::{Chooser, Seat};
 use crate::config;
-use crate::metrics::{Metrics, UpstreamMetrics};
+use crate::config::policy::{Balance, HashBy};
+use crate::metrics::{BackendMetrics, Metrics, UpstreamMetrics};
 use crate::operator::{Duty, Orders};
 use availability::{Availability, Change, Event, Limits};
-use backend::{Backend, Blocked, Lease};
+use backend::{Backend, Blocked};
+use queue::Queue;
+
+pub(crate) use choice::{Chosen, NoBackend};
+pub(crate) use outcome::fault_of;
 
 /// A pool as one configuration describes it, and the only writer of its backends' availability.
 ///
@@ -26,7 +35,12 @@ pub(crate) struct Upstream {
     pub(crate) config: config::Upstream,
     pub(crate) backends: Vec<Member>,
     pub(crate) metrics: Arc<UpstreamMetrics>,
+    /// Who is chosen among: the usual ones, and the backups.
+    tiers: [Chooser; 2],
+    /// Whether any backend has a limit of requests at once.
+    is_limited: bool,
     clock: Clock,
+    queue: Arc<Queue>,
 }
 
 /// A backend with its place in a pool.
@@ -47,26 +61,6 @@ struct Clock {
     turn: Arc<Mutex<()>>,
 }
 
-/// A backend that was chosen for an attempt.
-#[derive(Debug)]
-pub(crate) struct Chosen {
-    /// Which; it counts as in flight until this is dropped.
-    pub(crate) lease: Lease,
-    /// Whether this attempt decides about an ejected backend.
-    pub(crate) is_trial: bool,
-    /// Whether the backend was taken although it is not available.
-    pub(crate) is_fail_open: bool,
-}
-
-/// Why no backend was chosen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum NoBackend {
-    /// None is available, and the upstream does not fail open.
-    NoneAvailable,
-    /// All were tried for this request.
-    AllTried,
-}
-
 impl Upstream {
     /// A pool in which every backend is available until shown otherwise, or as it was in `previous`.
     pub(crate) fn new(
@@ -76,26 +70,49 @@ impl Upstream {
         previous: Option<&Self>,
     ) -> Self {
         let before = previous.map_or(&[][..], |previous| &previous.backends);
+        let metrics_of_pool = match previous {
+            Some(previous) => Arc::clone(&previous.metrics),
+            None => Arc::new(metrics.upstream(&config.name)),
+        };
+        let queue = match previous {
+            Some(previous) => Arc::clone(&previous.queue),
+            None => Arc::new(Queue::new(metrics_of_pool.queue_length.clone())),
+        };
+        let clock = previous.map(|previous| previous.clock.clone());
+        let clock = clock.unwrap_or_else(|| Clock { started: Instant::now(), turn: Arc::default() });
+        // Who comes new into a running edge starts slowly; at the start all are new alike.
+        let new_since = previous.map(|_| clock.millis(Instant::now()));
+        let make = |config_of: &config::Backend, metrics: Arc<BackendMetrics>| {
+            Arc::new(Backend::new(config_of, metrics, Arc::clone(&queue), new_since))
+        };
         let member = |config_of: &config::Backend| {
             let same_id = before.iter().find(|member| member.config.id == config_of.id);
             let backend = match same_id {
                 Some(member) if member.backend.is(config_of) => Arc::clone(&member.backend),
-                Some(member) => Arc::new(Backend::new(config_of, Arc::clone(&member.backend.metrics))),
-                None => {
-                    Arc::new(Backend::new(config_of, Arc::new(metrics.backend(&config.name, &config_of.id))))
-                }
+                Some(member) => make(config_of, Arc::clone(&member.backend.metrics)),
+                None => make(config_of, Arc::new(metrics.backend(&config.name, &config_of.id))),
             };
             let weight = orders.of(&config.name, &config_of.id).weight.unwrap_or(config_of.weight);
             Member { backend, config: config_of.clone(), weight }
         };
-        let backends = config.backends.iter().map(member).collect();
-        let clock = previous.map(|previous| previous.clock.clone());
-        let metrics = match previous {
-            Some(previous) => Arc::clone(&previous.metrics),
-            None => Arc::new(metrics.upstream(&config.name)),
-        };
-        let clock = clock.unwrap_or_else(|| Clock { started: Instant::now(), turn: Arc::default() });
-        Self { config, backends, metrics, clock }
+        let backends: Vec<Member> = config.backends.iter().map(member).collect();
+        let tiers = [false, true].map(|is_backup| {
+            let sharing = backends
+                .iter()
+                .enumerate()
+                .filter(|(_, member)| member.config.backup == is_backup && member.weight > 0);
+            let seats: Vec<Seat<'_>> = sharing
+                .map(|(index, member)| Seat { index, id: &member.config.id, weight: member.weight })
+                .collect();
+            Chooser::new(config.balance, &seats)
+        });
+        let is_limited = backends.iter().any(|member| member.config.max_conns.is_some());
+        Self { config, backends, metrics: metrics_of_pool, tiers, is_limited, clock, queue }
+    }
+
+    /// What requests are recognised by, when that decides where they go.
+    pub(crate) fn hash_by(&self) -> Option<&HashBy> {
+        (self.config.balance == Balance::Hash).then_some(&self.config.hash_by)
     }
 
     /// Puts the operator's orders into force.
@@ -106,46 +123,6 @@ impl Upstream {
         }
     }
 
-    /// Chooses a backend that is not among `tried` and counts it as in flight.
-    pub(crate) fn choose(&self, tried: &[usize], now: Instant) -> Result<Chosen, NoBackend> {
-        let now_ms = self.millis(now);
-        let untried = |index: &usize| !tried.contains(index);
-        let available = |index: &usize| self.backends[*index].is_available(now_ms);
-        // Trials lost to other requests; looked at once each, so that the search ends.
-        let mut lost = Vec::new();
-        while let Some(index) = self.pick(|index| untried(index) && !lost.contains(index) && available(index))
-        {
-            let is_trial = self.backends[index].needs_trial(now_ms);
-            if !is_trial || self.apply(index, Event::TrialBegan, now).is_some() {
-                return Ok(self.chosen(index, is_trial, false));
-            }
-            lost.push(index);
-        }
-        if !(0..self.backends.len()).any(|index| untried(&index)) {
-            return Err(NoBackend::AllTried);
-        }
-        if !self.config.fail_open {
-            return Err(NoBackend::NoneAvailable);
-        }
-        // Better a backend that may be broken than a certain refusal (Envoy's panic mode).
-        let in_service = |index: &usize| untried(index) && !self.backends[*index].is_out();
-        let index = self.pick(in_service).ok_or(NoBackend::NoneAvailable)?;
-        self.metrics.fail_open.inc();
-        Ok(self.chosen(index, false, true))
-    }
-
-    /// How many backends a further attempt could go to: those available, and all of them when the pool fails
-    /// open and `despite_doubt` says that anything is better than what there is.
-    pub(crate) fn n_untried(&self, tried: &[usize], now: Instant, despite_doubt: bool) -> usize {
-        let now_ms = self.millis(now);
-        let doubtful = despite_doubt && self.config.fail_open;
-        let backends = self.backends.iter().enumerate();
-        let wanted = |(index, backend): &(usize, &Member)| {
-            !tried.contains(index) && (doubtful && !backend.is_out() || backend.is_available(now_ms))
-        };
-        backends.filter(wanted).count()
-    }
-
     /// Takes in what happened to a backend; the only door to its availability.
     ///
     /// Returns what changed; every change is logged and counted here.
@@ -153,19 +130,20 @@ impl Upstream {
         let _turn = self.turn();
         let member = &self.backends[index];
         let now_ms = self.millis(now);
-        let others = self.backends.iter().enumerate();
+        let mut others = self.backends.iter().enumerate();
         let limits = Limits {
             fall: self.config.probe.fall,
             rise: self.config.probe.rise,
-            outlier: member.config.outlier,
-            others_available: others.filter(|(other, b)| *other != index && b.is_available(now_ms)).count(),
+            fails: member.config.fails,
+            outlier: self.config.outlier,
+            has_others: others.any(|(other, b)| other != index && b.weight > 0 && b.is_available(now_ms)),
         };
         let mut facts = lock(&member.facts);
         let change = facts.apply(event, now, &limits);
         member.publish(self.blocked(&facts));
         drop(facts);
         if let Some(change) = change {
-            self.announce(member, change);
+            self.follow(member, change, now_ms);
         }
         change
     }
@@ -181,20 +159,16 @@ impl Upstream {
         self.backends.iter().filter(|backend| backend.is_available(now_ms)).count()
     }
 
-    fn pick(&self, wanted: impl Fn(&usize) -> bool) -> Option<usize> {
-        let candidate = |index: usize| {
-            let backend = &self.backends[index];
-            wanted(&index).then(|| Candidate {
-                index,
-                in_flight: backend.in_flight(),
-                weight: backend.weight,
-            })
-        };
-        balance::pick(self.config.balance, self.backends.len(), candidate, random())
-    }
-
-    fn chosen(&self, index: usize, is_trial: bool, is_fail_open: bool) -> Chosen {
-        Chosen { lease: Backend::lease(&self.backends[index].backend, index), is_trial, is_fail_open }
+    /// What else a change brings about.
+    fn follow(&self, member: &Member, change: Change, now_ms: u64) {
+        match change {
+            Change::Up | Change::Admitted | Change::Ordered(Duty::Active) => member.returned(now_ms),
+            Change::Ejected(_) | Change::WouldEject(_) => member.tally.forget(),
+            Change::Down | Change::TrialBegan | Change::TrialAbandoned | Change::Ordered(_) => {}
+        }
+        self.announce(member, change);
+        // Whoever waits for room may find it there now.
+        self.queue.freed();
     }
 
     fn announce(&self, backend: &Backend, change: Change) {
@@ -203,8 +177,16 @@ impl Upstream {
         match change {
             Change::Down => tracing::warn!(upstream, backend = id, cause = "probe", "backend is down"),
             Change::Up => tracing::info!(upstream, backend = id, cause = "probe", "backend is up"),
-            Change::Ejected => {
-                tracing::warn!(upstream, backend = id, cause = "outlier", "backend is ejected");
+            Change::Ejected(why) => {
+                let reason = why.name();
+                backend.metrics.member.ejected(reason, false);
+                tracing::warn!(upstream, backend = id, cause = "outlier", reason, "backend is ejected");
+            }
+            Change::WouldEject(why) => {
+                let reason = why.name();
+                backend.metrics.member.ejected(reason, true);
+                tracing::warn!(upstream, backend = id, cause = "outlier", reason, "backend would be ejected");
+                return;
             }
             Change::Admitted => {
                 tracing::info!(upstream, backend = id, cause = "outlier", "backend is admitted")
@@ -234,9 +216,15 @@ impl Upstream {
         lock(&self.clock.turn)
     }
 
+    fn millis(&self, at: Instant) -> u64 {
+        self.clock.millis(at)
+    }
+}
+
+impl Clock {
     /// Milliseconds since the pool was made, from 1: what the backends publish.
     fn millis(&self, at: Instant) -> u64 {
-        let since: Duration = at.saturating_duration_since(self.clock.started);
+        let since: Duration = at.saturating_duration_since(self.started);
         u64::try_from(since.as_millis()).unwrap_or(u64::MAX - 2) + 1
     }
 }

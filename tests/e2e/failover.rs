@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use cirque_tests::chaos::Link;
 use cirque_tests::{Backend, Edge, Load, Reply, eventually, throughout};
+use tokio::time::Instant;
 
 use crate::witness::nothing_in_flight;
 
@@ -18,7 +19,8 @@ fn trio() -> [Backend; 3] {
 
 const QUICK: &str =
     "upstreams.app.probe = { path = '/health', interval = '200ms', timeout = '200ms', fall = 2, rise = 2 }
-    defaults.backend = { fail_timeout = '1s' }
+    defaults.backend = { fail_timeout = '1s', slow_start = '0s' }
+    defaults.upstream.outlier = { eject_time = '1s' }
     defaults.route.retry.on = ['error', 'timeout', 'http_500', 'http_502', 'http_503']
     upstreams.app.read_timeout = '500ms'\n";
 
@@ -88,7 +90,8 @@ fn a_backend_that_answers_only_500_costs_no_request_and_is_ejected() {
     backends[0].answer_on("/health", Reply::ok("so it says"));
     let edge = edge(
         &backends,
-        "defaults = { backend = { max_fails = 5, fail_timeout = '60s' }, route.retry.budget = '100%' }",
+        "defaults = { backend = { max_fails = 5, fail_timeout = '60s' }, route.retry.budget = '100%' }
+         upstreams.app.balance = 'round_robin'",
     );
     let report = Load::on(edge.address(), "/x").connections(1).requests(300).run();
     report.assert_all_ok();
@@ -114,7 +117,8 @@ fn an_ejected_backend_is_tried_again_after_fail_timeout() {
         let edge = builder
             .backend_with(&bad, in_row)
             .backend(&good)
-            .toml("defaults.route.retry.budget = '100%'")
+            .toml("defaults.route.retry.budget = '100%'\nupstreams.app.balance = 'round_robin'")
+            .toml("defaults.backend.slow_start = '0s'")
             .start();
         Load::on(edge.address(), "/x").connections(1).requests(50).run().assert_all_ok();
         assert_eq!(bad.requests_to("/x").len(), 2);
@@ -132,9 +136,10 @@ fn max_fails_zero_never_ejects() {
     let (bad, good) = (Backend::named("bad"), Backend::named("good"));
     bad.answer_on("/x", Reply::status(503));
     let edge = Edge::builder()
-        .backend_with(&bad, "max_fails = 0")
+        .backend(&bad)
         .backend(&good)
-        .toml("defaults.route.retry.budget = '100%'")
+        .without_ejection()
+        .toml("defaults.route.retry.budget = '100%'\nupstreams.app.balance = 'round_robin'")
         .start();
     Load::on(edge.address(), "/x").connections(1).requests(100).run().assert_all_ok();
     assert!(bad.requests_to("/x").len() > 25, "{}", bad.requests_to("/x").len());
@@ -208,7 +213,7 @@ fn a_backend_is_down_after_as_many_failed_probes_as_fall_says() {
         backend.wait_for_requests("/health", 1);
         backend.answer_on("/health", Reply::status(500));
         wait_until_up(&edge, "backend", false);
-        let failed = edge.metrics().value("proxy_probes_total", &[("result", "failure")]);
+        let failed = edge.metrics().value("proxy_probes_total", &[("result", "status")]);
         assert!((4.0..=9.0).contains(&failed), "down after {failed} failed probes");
     }
 }
@@ -275,4 +280,56 @@ fn a_failed_request_brings_the_next_probe_forward() {
     edge.wait_for_metric("proxy_backend_transitions_total", &[("backend", "app-1"), ("to", "down")], 1.0);
     assert!(began.elapsed() < Duration::from_millis(3500), "{:?}", began.elapsed());
     load.stop().assert_all_ok();
+}
+
+/// Sends a thousand requests a second, does something to a backend, and says how slow answers were before and after.
+#[expect(clippy::print_stdout, reason = "the figures are what somebody wants to see of these tests")]
+fn slowest_before_and_after(edge: &Edge, event: impl FnOnce()) -> [Duration; 2] {
+    let load = Load::on(edge.address(), "/x").connections(48).per_second(1000).start();
+    load.wait_for(500);
+    drop(load.take_report());
+    let began = Instant::now();
+    load.wait_for(2500);
+    let before = load.take_report();
+    let rate = before.total() as f64 / began.elapsed().as_secs_f64();
+    event();
+    load.wait_for(4000);
+    let after = load.stop();
+    for (when, report) in [("before", &before), ("after", &after)] {
+        println!(
+            "{when}: {} requests at {rate:.0}/s, p50 {:?}, p99 {:?}, slowest {:?}",
+            report.total(),
+            report.percentile(50),
+            report.percentile(99),
+            report.percentile(100)
+        );
+        report.assert_all_ok();
+    }
+    [before, after].map(|report| report.percentile(100))
+}
+
+#[test]
+fn one_of_three_that_is_killed_under_load_costs_no_request_and_no_time() {
+    let backends = trio();
+    let edge = edge(&backends, "");
+    let [before, after] = slowest_before_and_after(&edge, || backends[1].refuse());
+    // Where the machine itself is busy, answers are slow without it too.
+    let bound = Duration::from_millis(10).max(before + Duration::from_millis(10));
+    assert!(after < bound, "the slowest answer took {after:?}, before it {before:?}");
+    let ejected = || edge.metrics().value("proxy_backend_up", &[("backend", "app-2")]);
+    eventually("it is out of rotation", Duration::from_secs(5), ejected, |up| *up < 1.0);
+    nothing_in_flight(&edge);
+}
+
+#[test]
+fn one_of_three_that_is_frozen_under_load_costs_no_request_and_one_timeout_at_most() {
+    let backends = trio();
+    let link = Link::to(backends[2].address());
+    let builder = Edge::builder().backend(&backends[0]).backend(&backends[1]);
+    let edge = builder.backend_at("app-3", link.address(), "").toml(QUICK);
+    let edge = edge.toml("upstreams.app.read_timeout = '1s'").start();
+    let [before, after] = slowest_before_and_after(&edge, || link.freeze());
+    let bound = Duration::from_millis(1100) + before;
+    assert!(after < bound, "the slowest answer took {after:?}, before it {before:?}");
+    nothing_in_flight(&edge);
 }

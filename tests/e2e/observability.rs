@@ -109,7 +109,7 @@ fn each_attempt_is_counted_once() {
 fn one_line_tells_the_story_of_a_request() {
     let (bad, good) = (Backend::named("bad"), Backend::named("good"));
     bad.answer_on("/story", Reply::status(503));
-    let edge = Edge::builder().backend_with(&bad, "weight = 1000").backend(&good).start();
+    let edge = Edge::builder().backend(&bad).backend_with(&good, "backup = true").start();
     edge.send(&Request::get("/story?secret=1").header("Host", "a.example")).expect_status(200);
     let line = edge.logged("/story");
     for (field, expected) in [

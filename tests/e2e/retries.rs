@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use cirque_tests::{Backend, Connection, Edge, Reply, Request, eventually, throughout};
+use tokio::time::Instant;
 
 use crate::witness::{logged_backends, logged_status, nothing_in_flight};
 
-/// A bad backend that is tried first, because the good one is made to look worse at the start.
+/// A bad backend that is tried first, because the good one is its backup.
 struct Pair {
     bad: Backend,
     good: Backend,
@@ -20,11 +21,12 @@ impl Pair {
         Pair { bad, good }
     }
 
-    /// The bad one has a thousand times the weight, so that the first attempt goes there; it is never ejected.
+    /// The first attempt goes to the bad one, which is never ejected.
     fn edge(&self, toml: &str) -> Edge {
         Edge::builder()
-            .backend_with(&self.bad, "weight = 1000\nmax_fails = 0")
-            .backend(&self.good)
+            .backend(&self.bad)
+            .backend_with(&self.good, "backup = true")
+            .without_ejection()
             .toml(toml)
             .start()
     }
@@ -215,6 +217,138 @@ fn retries_stay_within_the_budget() {
         let refused = metrics.value("proxy_retries_denied_total", &[("reason", "budget_empty")]);
         assert_eq!(refused, (REQUESTS - ok) as f64);
     }
+}
+
+// key: proxy.toml routes[].retry.budget_floor, defaults.route.retry.budget_floor
+#[test]
+fn a_few_retries_a_second_are_free_whatever_the_budget_says() {
+    for toml in [
+        "defaults.route.retry = { budget = '0%', budget_floor = 50 }",
+        "routes = [{ name = 'all', paths = ['/*'], upstream = 'app', retry = { budget = '0%', budget_floor = 50 } }]",
+    ] {
+        let pair = Pair::new(Reply::status(503));
+        let edge = pair.edge(toml);
+        // What was saved up at the start is spent, then fifty a second are earned.
+        let mut client = edge.client();
+        let began = Instant::now();
+        let denied = || (0..400).filter(|_| client.get("/x").status == 503).count();
+        eventually("the budget is spent", Duration::from_secs(20), denied, |denied| *denied > 0);
+        let took = began.elapsed().as_secs_f64();
+        let retried = edge.metrics().value("proxy_retries_total", &[("reason", "http_503")]);
+        assert!(retried > 100.0 && retried <= 101.0 + 50.0 * (took + 1.0), "{retried} in {took} s");
+        let earned = || edge.get("/x").status;
+        eventually("more are earned", Duration::from_secs(2), earned, |status| *status == 200);
+    }
+}
+
+// key: proxy.toml routes[].retry.attempt_timeout, defaults.route.retry.attempt_timeout
+#[test]
+fn an_attempt_takes_no_longer_than_its_own_timeout() {
+    for toml in [
+        "defaults.route.retry.attempt_timeout = '300ms'",
+        "routes = [{ name = 'all', paths = ['/*'], upstream = 'app', retry = { attempt_timeout = '300ms' } }]",
+    ] {
+        let pair = Pair::new(Reply::stall());
+        let edge = pair.edge(toml);
+        let response = edge.get("/x");
+        assert_eq!(response.expect_status(200).text(), "good");
+        assert!(response.elapsed < Duration::from_secs(2), "{:?}", response.elapsed);
+        assert!(response.elapsed >= Duration::from_millis(290), "{:?}", response.elapsed);
+        expect_retried(&edge, "/x", "attempt_timeout");
+    }
+}
+
+#[test]
+fn an_answer_that_began_in_time_may_take_longer_than_an_attempt() {
+    let pair = Pair::new(Reply::ok("x".repeat(10)).drip(1, Duration::from_millis(80)));
+    let edge = pair.edge("defaults.route.retry.attempt_timeout = '400ms'");
+    assert_eq!(edge.get("/x").expect_status(200).body.len(), 10);
+    assert_eq!(logged_backends(&edge, "/x"), ["bad"]);
+}
+
+// key: proxy.toml routes[].retry.backoff, defaults.route.retry.backoff
+// key: proxy.toml routes[].retry.max_backoff, defaults.route.retry.max_backoff
+#[test]
+fn the_first_retry_is_made_at_once_and_later_ones_wait_longer_each_time() {
+    let none = "backoff = '0s', max_backoff = '0s'";
+    let whole = "backoff = '200ms', max_backoff = '10s'";
+    let capped = "backoff = '10s', max_backoff = '200ms'";
+    for (policy, pauses) in [(none, 0..=0), (whole, 300..=600), (capped, 200..=400)] {
+        for place in [
+            format!("defaults.route.retry = {{ attempts = 4, {policy} }}"),
+            format!(
+                "routes = [{{ name = 'all', paths = ['/*'], upstream = 'app', retry = {{ attempts = 4, {policy} }} }}]"
+            ),
+        ] {
+            let backends: Vec<Backend> = (1..=4).map(|n| Backend::named(&format!("bad-{n}"))).collect();
+            backends.iter().for_each(|backend| backend.answer_on("/x", Reply::status(503)));
+            let builder = backends.iter().fold(Edge::builder(), |builder, backend| builder.backend(backend));
+            let edge = builder.without_ejection().toml(&place).start();
+            edge.get("/x").expect_status(503);
+            let mut sent: Vec<Instant> = backends
+                .iter()
+                .flat_map(|backend| backend.requests_to("/x"))
+                .map(|request| request.at)
+                .collect();
+            sent.sort();
+            assert_eq!(sent.len(), 4, "{place}");
+            assert!(sent[1] - sent[0] < Duration::from_millis(100), "the first retry waited: {place}");
+            let paused = (sent[3] - sent[1]).as_millis();
+            assert!(*pauses.start() <= paused && paused < pauses.end() + 250, "{paused} ms: {place}");
+        }
+    }
+}
+
+#[test]
+fn a_pause_that_the_deadline_does_not_leave_is_not_begun() {
+    let pair = Pair::new(Reply::status(503));
+    pair.good.answer_on("/x", Reply::status(503));
+    let third = Backend::named("third");
+    third.answer_on("/x", Reply::status(503));
+    let builder = Edge::builder().backend(&pair.bad).backend(&pair.good).backend(&third).without_ejection();
+    let edge = builder
+        .toml(
+            "routes = [{ name = 'all', paths = ['/*'], upstream = 'app', timeout = '2s',
+                         retry = { attempts = 4, backoff = '20s', max_backoff = '20s' } }]",
+        )
+        .start();
+    let response = edge.get("/x");
+    assert_eq!(response.expect_status(503).text(), "status 503", "the last real answer");
+    assert!(response.elapsed < Duration::from_secs(1), "{:?}", response.elapsed);
+    edge.wait_for_metric("proxy_retries_denied_total", &[("reason", "deadline_reached")], 1.0);
+}
+
+#[test]
+fn a_retried_request_that_ends_well_is_counted_as_such() {
+    let pair = Pair::new(Reply::status(503));
+    let edge = pair.edge("");
+    edge.get("/x").expect_status(200);
+    edge.wait_for_metric("proxy_retry_success_total", &[("upstream", "app")], 1.0);
+    pair.good.answer(Reply::status(503));
+    edge.get("/y").expect_status(503);
+    nothing_in_flight(&edge);
+    edge.wait_for_metric("proxy_retry_success_total", &[("upstream", "app")], 1.0);
+}
+
+#[test]
+fn error_kinds_are_listed_one_by_one() {
+    for (word, reply, retried) in [
+        ("connect", Reply::close(), false),
+        ("reset", Reply::close(), true),
+        ("invalid_header", Reply::garbage("SSH-2.0\r\n\r\n"), true),
+        ("invalid_header", Reply::close(), false),
+        ("http_418", Reply::status(418), true),
+        ("http_404", Reply::status(418), false),
+    ] {
+        let pair = Pair::new(reply);
+        let edge = pair.edge(&format!("defaults.route.retry.on = ['{word}']"));
+        let status = edge.get("/x").status;
+        assert_eq!(status == 200, retried, "{word}: {status}");
+    }
+    let pair = Pair::new(Reply::ok("never"));
+    let edge = pair.edge("defaults.route.retry.on = ['connect']\nupstreams.app.probe.interval = '1h'");
+    pair.bad.refuse();
+    edge.get("/x").expect_status(200);
 }
 
 #[test]

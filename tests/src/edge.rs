@@ -103,10 +103,19 @@ impl Builder {
         self
     }
 
+    /// No backend is ever ejected for its failed attempts.
+    #[must_use]
+    pub fn without_ejection(self) -> Builder {
+        self.toml(
+            "defaults.backend.max_fails = 0
+            defaults.upstream.outlier = { consecutive_faults = 0, consecutive_errors = 0, failure_ratio = '0%' }",
+        )
+    }
+
     /// Makes upstream `app` forget the default: no backend is probed.
     #[must_use]
     pub fn without_probe(self) -> Builder {
-        self.toml("upstreams.app.probe = { interval = '1h' }")
+        self.toml("upstreams.app.probe = { kind = 'off' }")
     }
 
     pub fn address(&self) -> SocketAddr {

@@ -72,7 +72,7 @@ fn author(headers: &HeaderMap, token: Option<&str>) -> Author {
 async fn look(desk: &Desk, parts: &[&str], query: &str) -> Answer {
     match parts {
         ["metrics"] => {
-            let text = desk.edge.metrics.registry.text();
+            let text = desk.edge.metrics_text();
             answer::typed(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", text)
         }
         ["v1", "config"] => {

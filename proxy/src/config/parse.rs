@@ -1,6 +1,7 @@
 //! Turns what a file says into a configuration that cannot be invalid, noting every problem on the way.
 
 mod admin;
+mod availability;
 mod headers;
 mod limits;
 mod listener;

@@ -1,63 +1,21 @@
 //! What each room is told: plain values that cannot be invalid, below every room in the order of layers.
 
+mod availability;
+mod balance;
 mod limits;
+mod retry;
 mod routing;
 
 use std::time::Duration;
 
+pub use availability::{Fails, Outlier, PROBE_KIND, Probe, ProbeKind, Unavailable};
+pub use balance::{BALANCE, Balance, HashBy};
 pub use limits::{Access, Rate, RateKey, RateLimit};
+pub use retry::{RETRY_ON, Retry, RetryOn};
 pub use routing::{
     Action, Conditions, ErrorPage, HeaderCondition, HeaderRules, Maintenance, Page, Redirect, Respond,
     Rewrite, ValuePattern,
 };
-
-/// What a failed attempt may be tried again for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RetryOn {
-    /// Could not connect, or the connection broke.
-    Error,
-    /// Nothing came in time.
-    Timeout,
-    /// The backend answered with this status.
-    Status(u16),
-}
-
-/// The spellings of [`RetryOn`] in a file; the first two are nginx's `proxy_next_upstream`, as are the rest.
-pub const RETRY_ON: [(&str, RetryOn); 7] = [
-    ("error", RetryOn::Error),
-    ("timeout", RetryOn::Timeout),
-    ("http_500", RetryOn::Status(500)),
-    ("http_502", RetryOn::Status(502)),
-    ("http_503", RetryOn::Status(503)),
-    ("http_504", RetryOn::Status(504)),
-    ("http_429", RetryOn::Status(429)),
-];
-
-/// When and how often a route's requests are tried again.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Retry {
-    /// What is tried again.
-    pub on: Vec<RetryOn>,
-    /// Attempts in total, 1 to 10.
-    pub attempts: u32,
-    /// Retries as a share of requests, 0.0 to 1.0.
-    pub budget: f64,
-    /// Whether a request that is not idempotent may be repeated after it may have reached a backend.
-    pub non_idempotent: bool,
-    /// Bytes of a body that are kept for another attempt; a longer one is not repeated.
-    pub buffer: usize,
-}
-
-/// How a backend is chosen.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Balance {
-    /// The fewest requests in flight for its weight.
-    #[default]
-    LeastConn,
-}
-
-/// The spellings of [`Balance`] in a file.
-pub const BALANCE: [(&str, Balance); 1] = [("least_conn", Balance::LeastConn)];
 
 /// How long each step towards a backend may take.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -70,30 +28,6 @@ pub struct Timeouts {
     pub read: Duration,
     /// For an idle connection; zero keeps none.
     pub keepalive: Duration,
-}
-
-/// The active check of a backend.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Probe {
-    /// What is asked.
-    pub path: String,
-    /// Between two probes.
-    pub interval: Duration,
-    /// For one probe, from connecting to the end of its answer.
-    pub timeout: Duration,
-    /// Failures in a row until a backend is down, 1 or more.
-    pub fall: u32,
-    /// Successes in a row until a backend is up, 1 or more.
-    pub rise: u32,
-}
-
-/// When failed attempts eject a backend.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Outlier {
-    /// Failures within `fail_timeout` that eject; 0 never does (nginx `max_fails`).
-    pub max_fails: u32,
-    /// The window, and the time out of rotation (nginx `fail_timeout`).
-    pub fail_timeout: Duration,
 }
 
 /// Limits of the client's side.

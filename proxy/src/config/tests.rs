@@ -102,7 +102,7 @@ fn what_a_file_leaves_out_comes_from_the_reference() {
     assert_eq!((route.timeout, route.max_body), (Duration::from_secs(60), Some(1 << 20)));
     assert_eq!((route.retry.attempts, route.retry.on.len()), (3, 5));
     assert_eq!((upstream.timeouts.read, upstream.probe.fall), (Duration::from_secs(60), 3));
-    assert_eq!(upstream.backends[0].outlier.max_fails, 3);
+    assert_eq!(upstream.backends[0].fails.max_fails, 3);
     assert_eq!((route.hosts[0].to_string(), route.paths[0].to_string()), ("*".to_owned(), "/*".to_owned()));
 }
 
@@ -158,7 +158,7 @@ fn every_mistake_is_reported_at_once() {
             "routes[0].upstream: no upstream \"nowhere\"; there are: app",
             "routes[0].paths[0]: must start with / and may end with *, got \"x\"",
             "routes[0].timeout: must be longer than zero",
-            "upstreams.app.balance: must be one of least_conn, got \"fastest\"",
+            "upstreams.app.balance: must be one of least_conn, round_robin, random, hash, got \"fastest\"",
             "upstreams.app.probe.path: must start with / and have no spaces, got \"up\"",
             "upstreams.app.probe.fall: must be from 1 to 1000, got 0",
             "upstreams.app.backends: must not be empty: add [[upstreams.app.backends]] with an id and an address",
@@ -192,16 +192,50 @@ fn names_are_unique_where_they_are_used_as_names() {
 fn words_of_the_retry_list_are_checked_one_by_one() {
     let text = SMALL.replace(
         "upstream = 'app'\n",
-        "upstream = 'app'\nretry = { on = ['error', 'http_418'], attempts = 11 }\n",
+        "upstream = 'app'\nretry = { on = ['error', 'http_200'], attempts = 11 }\n",
     );
     refused(
         &text,
         &[
-            "routes[0].retry.on[1]: must be one of error, timeout, http_500, http_502, http_503, http_504, http_429, \
-             got \"http_418\"",
+            "routes[0].retry.on[1]: must be one of error, timeout, connect, reset, invalid_header or http_400 to \
+             http_599, got \"http_200\"",
             "routes[0].retry.attempts: must be from 1 to 10, got 11",
         ],
     );
+}
+
+#[test]
+fn what_finds_out_who_is_available_is_checked_key_by_key() {
+    let text = format!(
+        "{SMALL}[defaults.upstream]\nhash_by = 'colour'\nunavailable = {{ status = 200, content_type = '' }}\n\
+         probe = {{ kind = 'icmp', status = ['200-', '404'], host = 'a b', jitter = '60%' }}\n\
+         outlier = {{ eject_time = '1m', max_eject_time = '10s', window = '10ms', min_requests = 0 }}\n"
+    );
+    refused(
+        &text,
+        &[
+            "upstreams.app.hash_by: must be \"client\", \"path\", \"header:NAME\" or \"cookie:NAME\", got \"colour\"",
+            "upstreams.app.unavailable.content_type: must be a media type like \"text/html; charset=utf-8\", got \"\"",
+            "upstreams.app.unavailable.status: must be from 400 to 599, got 200",
+            "upstreams.app.probe.host: must be a name like \"example.com\", got \"a b\"",
+            "upstreams.app.probe.kind: must be one of http, tcp, off, got \"icmp\"",
+            "upstreams.app.probe.status[0]: must be a status from 200 to 599 or a range like \"200-399\", got \"200-\"",
+            "upstreams.app.probe.jitter: must be from 0% to 50%, got 60%",
+            "upstreams.app.outlier.max_eject_time: must not be shorter than eject_time",
+            "upstreams.app.outlier.window: must be at least \"100ms\"",
+            "upstreams.app.outlier.min_requests: must be from 1 to 4294967295, got 0",
+        ],
+    );
+}
+
+#[test]
+fn somebody_must_share_in_the_traffic() {
+    for keys in ["weight = 0", "backup = true"] {
+        refused(
+            &format!("{SMALL}{keys}\n"),
+            &["upstreams.app.backends: must not all be backups or weigh 0: nothing would be sent anywhere"],
+        );
+    }
 }
 
 #[test]
@@ -356,4 +390,20 @@ fn a_prefix_is_whole_segments() {
             "routes[0].add_prefix: must start with / and not end with one, like \"/api\", got \"v2\"",
         ],
     );
+}
+
+#[test]
+fn every_example_of_the_balancing_guide_is_understood() {
+    let guide = include_str!("../../../docs/guides/balancing.md");
+    let examples: Vec<&str> =
+        guide.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    assert_eq!(examples.len(), 6);
+    for example in examples {
+        let read = read_text("guide", example, |file: raw::File, _| file);
+        assert!(
+            read.is_ok(),
+            "{example}\n{}",
+            read.err().map(|invalid| invalid.to_string()).unwrap_or_default()
+        );
+    }
 }

@@ -89,6 +89,7 @@ impl Exchange {
         refusal.answer(&Form {
             accept,
             request_id: &self.head.id,
+            unavailable: self.unavailable(refusal),
             pages: route.map_or(&site.config.error_pages, |route| &route.error_pages),
             maintenance: route.and_then(|route| route.maintenance.page.as_ref()),
             fields: &self.fields,

@@ -15,7 +15,6 @@ use super::lines::{Name, lines, name};
 use super::relay::{Work, facts};
 use super::upload::Refused;
 use super::write::{self, Onward};
-use crate::config::policy::Timeouts;
 use crate::config::template::Facts;
 use crate::exchange::Exchange;
 use crate::headers::rules::Edit;
@@ -42,8 +41,12 @@ pub(super) struct Peer {
     is_reused: bool,
     pub(super) out: Outgoing,
     pub(super) input: Vec<u8>,
+    /// When the attempt began.
+    began: Instant,
     /// When the request was last moved along: since then the backend is waited for.
     asked: Instant,
+    /// Whether the client was waited for with a part of its body.
+    is_paced: bool,
     /// Whether any head was read.
     has_spoken: bool,
     /// Whether it takes no more bytes; it may still have answered.
@@ -71,7 +74,7 @@ impl Connection<'_> {
         exchange: &mut Exchange,
         backend: &Backend,
     ) -> Result<(Peer, Answer), Ended> {
-        let mut peer = self.connect(backend, &work.timeouts, exchange.deadline(), exchange.began()).await?;
+        let mut peer = self.connect(backend, work, exchange.deadline(), exchange.began()).await?;
         let out = &mut peer.out.bytes;
         let id = &exchange.head().id;
         out.reserve(work.request.len + HEAD_ROOM);
@@ -101,15 +104,16 @@ impl Connection<'_> {
     async fn connect(
         &mut self,
         backend: &Backend,
-        timeouts: &Timeouts,
+        work: &Work<'_>,
         deadline: Instant,
         now: Instant,
     ) -> Result<Peer, Ended> {
         if let Some(io) = backend.idle.take(now) {
             return Ok(Peer::new(io, true, now));
         }
-        let is_cut_short = deadline < now + timeouts.connect;
-        self.clock.set((now + timeouts.connect).min(deadline));
+        let most = work.attempt_timeout.unwrap_or(Duration::MAX).min(work.timeouts.connect);
+        let is_cut_short = deadline < now + most;
+        self.clock.set((now + most).min(deadline));
         let connecting = TcpStream::connect(backend.address);
         tokio::pin!(connecting);
         let clock = &mut self.clock;
@@ -197,14 +201,16 @@ impl Connection<'_> {
                             if self.sends_too_slowly(work, peer, now) {
                                 return Poll::Ready(Err(Ended::Client(Refusal::BodyTooSlow)));
                             }
-                            self.clock.set((now + self.wait_for_answer(work, peer)).min(deadline));
                             if std::mem::take(&mut asked) {
                                 peer.asked = now;
                             }
+                            peer.is_paced |= work.upload.is_under_way();
+                            let until = (now + self.wait_for_answer(work, peer)).min(deadline);
+                            self.clock.set(peer.ends(work).map_or(until, |ends| ends.min(until)));
                             heard = false;
                         }
                         ready!(self.clock.poll_ring(cx));
-                        return Poll::Ready(Err(overdue(work, peer, Instant::now() >= deadline)));
+                        return Poll::Ready(Err(overdue(work, peer, Instant::now(), deadline)));
                     }
                 }
             }
@@ -274,7 +280,12 @@ impl Connection<'_> {
     }
 
     /// Notices a client that leaves while its answer is awaited; what it sends ahead is kept.
-    fn poll_watch(&mut self, work: &Work<'_>, cx: &mut Context<'_>, half_close: bool) -> Result<(), Ended> {
+    pub(super) fn poll_watch(
+        &mut self,
+        work: &Work<'_>,
+        cx: &mut Context<'_>,
+        half_close: bool,
+    ) -> Result<(), Ended> {
         while !self.is_half_closed && self.input.len() - work.at < MOST_AHEAD {
             match poll_append(&mut *self.io, cx, MOST_AHEAD, &mut self.input) {
                 Poll::Ready(Ok(0)) if half_close => self.is_half_closed = true,
@@ -290,7 +301,23 @@ impl Connection<'_> {
 impl Peer {
     fn new(io: TcpStream, is_reused: bool, now: Instant) -> Self {
         let (out, input) = (Outgoing::default(), Vec::new());
-        Self { io, is_reused, out, input, asked: now, has_spoken: false, is_deaf: false }
+        Self {
+            io,
+            is_reused,
+            out,
+            input,
+            began: now,
+            asked: now,
+            is_paced: false,
+            has_spoken: false,
+            is_deaf: false,
+        }
+    }
+
+    /// When this attempt has taken too long. A client that is slow with its body stops that clock.
+    fn ends(&self, work: &Work<'_>) -> Option<Instant> {
+        let timeout = work.attempt_timeout.filter(|_| !work.upload.is_under_way() || self.is_deaf)?;
+        Some(if self.is_paced { self.asked } else { self.began } + timeout)
     }
 
     /// Whether the whole request went out, and the connection is as good as before.
@@ -314,10 +341,12 @@ impl Peer {
 ///
 /// When it was the request's deadline, the backend is blamed only if it was waited for during half of that time:
 /// a client that takes its time with a body must not make a backend look slow.
-fn overdue(work: &Work<'_>, peer: &Peer, is_deadline: bool) -> Ended {
-    let awaited = peer.asked.elapsed();
-    if is_deadline && awaited * 2 < work.total {
+fn overdue(work: &Work<'_>, peer: &Peer, now: Instant, deadline: Instant) -> Ended {
+    let awaited = now.saturating_duration_since(peer.asked);
+    if now >= deadline && awaited * 2 < work.total {
         Ended::RanOut
+    } else if now < deadline && peer.ends(work).is_some_and(|ends| now >= ends) {
+        Ended::Backend(Failure::AttemptTimeout)
     } else if !peer.out.is_empty() {
         Ended::Backend(Failure::WriteTimeout)
     } else if work.upload.is_under_way() && !peer.is_deaf {

@@ -1,7 +1,10 @@
 //! One exchange over a client's connection: attempts at backends until one answers, then its answer.
 
+use std::future::{Future as _, poll_fn};
 use std::ops::Range;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use super::attempt::Ended;
@@ -10,6 +13,7 @@ use super::head::Request;
 use super::lines::lines;
 use super::upload::Upload;
 use super::write::Told;
+use crate::balance::key::key;
 use crate::config::policy::{Action, Timeouts};
 use crate::config::template::Facts;
 use crate::exchange::{Exchange, Situation};
@@ -17,6 +21,7 @@ use crate::limit::pace::Pace;
 use crate::respond::{self, Refusal};
 use crate::retry::Decision;
 use crate::route::{Asked, rewrite};
+use crate::upstream::backend::Backend;
 
 /// What an exchange needs again and again.
 pub(super) struct Work<'r> {
@@ -26,6 +31,8 @@ pub(super) struct Work<'r> {
     pub(super) target: Option<Vec<u8>>,
     pub(super) upload: Upload,
     pub(super) timeouts: Timeouts,
+    /// The time that one attempt may take, up to the head of its answer.
+    pub(super) attempt_timeout: Option<Duration>,
     /// The time that the whole request may take.
     pub(super) total: Duration,
     /// Where the input that was not used yet begins.
@@ -52,6 +59,14 @@ impl Connection<'_> {
         let Some(upstream) = &route.upstream else {
             return self.answer_itself(request, &mut exchange, &told, &route.config.action).await;
         };
+        exchange.recognise(|by| {
+            let fields = &self.input[request.fields..request.len];
+            let values = |name: &str| {
+                let named = lines(fields).filter(|line| line.name.eq_ignore_ascii_case(name.as_bytes()));
+                named.map(|line| line.value).collect()
+            };
+            key(by, told.client, &self.input[request.path.clone()], values)
+        });
         let (max, kept) = (route.config.max_body, route.config.retry.buffer);
         let Ok(upload) = Upload::new(request.body, max, kept) else {
             return self.refuse(request, &mut exchange, Refusal::BodyTooLarge).await;
@@ -60,6 +75,7 @@ impl Connection<'_> {
         let timeouts = upstream.config.timeouts;
         let target = rewrite::target(&route.config.rewrite, &self.input[request.target.clone()]);
         let total = route.config.timeout;
+        let attempt_timeout = route.config.retry.attempt_timeout;
         let mut work = Work {
             request,
             told,
@@ -67,14 +83,15 @@ impl Connection<'_> {
             total,
             upload,
             timeouts,
+            attempt_timeout,
             at: request.len,
             is_to_head,
             sends: Pace::default(),
             takes: Pace::default(),
         };
         loop {
-            let backend = match exchange.next_backend() {
-                Ok(chosen) => Arc::clone(chosen.lease.backend()),
+            let backend = match self.next_backend(&mut work, &mut exchange).await {
+                Ok(backend) => backend,
                 Err(refusal) => return self.refuse(request, &mut exchange, refusal).await,
             };
             let (peer, answer) = match self.attempt(&mut work, &mut exchange, &backend).await {
@@ -144,6 +161,29 @@ impl Connection<'_> {
         };
         exchange.answering(answer.status);
         self.reply(request, exchange, &answer).await
+    }
+
+    /// The backend of the next attempt. A client that leaves while it is waited for is noticed.
+    async fn next_backend(
+        &mut self,
+        work: &mut Work<'_>,
+        exchange: &mut Exchange,
+    ) -> Result<Arc<Backend>, Refusal> {
+        let half_close = self.edge.client().half_close;
+        let mut next = pin!(exchange.next_backend());
+        poll_fn(|cx| {
+            if let Poll::Ready(chosen) = next.as_mut().poll(cx) {
+                return Poll::Ready(chosen.map(|chosen| Arc::clone(chosen.lease.backend())));
+            }
+            // What it sends of a body meanwhile waits in its socket.
+            if work.upload.is_done()
+                && let Err(Ended::Client(refusal)) = self.poll_watch(work, cx, half_close)
+            {
+                return Poll::Ready(Err(refusal));
+            }
+            Poll::Pending
+        })
+        .await
     }
 
     /// Refuses a request whose body may be under way.

@@ -11,9 +11,6 @@ use tokio::time::Instant;
 
 const UNIT: f64 = 1000.0;
 
-/// Retries that are free each second, so that a site with little traffic can retry at all.
-const FREE_PER_SECOND: f64 = 3.0;
-
 /// The most that can be saved up, in retries: a burst after a quiet time stays bounded.
 const MOST_SAVED: f64 = 100.0;
 
@@ -28,10 +25,11 @@ pub(crate) struct Budget {
 }
 
 impl Budget {
-    /// A budget of this share of requests (0.0 to 1.0).
-    pub(crate) fn new(share: f64) -> Self {
+    /// A budget of this share of requests (0.0 to 1.0), and so many retries a second for free: a site with little
+    /// traffic could not retry at all without.
+    pub(crate) fn new(share: f64, floor: u32) -> Self {
         // Full at the start: the first backend to fail must not cost a request of a young process.
-        Self { free_per_second: FREE_PER_SECOND, ..Self::of(share, MOST_SAVED) }
+        Self { free_per_second: f64::from(floor), ..Self::of(share, MOST_SAVED) }
     }
 
     /// A budget that starts with `retries` and gets none for free.
@@ -104,7 +102,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_few_a_second_are_free() {
-        let budget = Budget::new(0.0);
+        let budget = Budget::new(0.0, 3);
         assert_eq!(withdrawn(&budget, 1000), MOST_SAVED as usize);
         tokio::time::advance(Duration::from_secs(1)).await;
         assert_eq!(withdrawn(&budget, 100), 3);
@@ -114,7 +112,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn savings_are_bounded() {
-        let budget = Budget::new(1.0);
+        let budget = Budget::new(1.0, 3);
         for _ in 0..1_000_000 {
             budget.deposit();
         }

@@ -3,10 +3,16 @@
 //! Pure: events and a `now` go in, a change comes out. Three independent facts, because a backend that is both
 //! down and ejected must get over both, and because the operator's word holds whatever the others say. [`super::Upstream::apply`] is the only caller.
 
+pub(crate) mod outlier;
+pub(crate) mod tally;
+
 use tokio::time::Instant;
 
-use crate::config::policy::Outlier as Policy;
+use crate::config::policy;
 use crate::operator::Duty;
+use tally::{Evidence, Fault};
+
+pub(crate) use outlier::{Outlier, Reason};
 
 /// What is known of a backend.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -28,32 +34,23 @@ pub(crate) enum Probe {
     Down { since: Instant, succeeded: u32 },
 }
 
-/// What the requests found.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Outlier {
-    /// In rotation; so many attempts have failed since the window began.
-    Admitted { failed: u32, since: Option<Instant> },
-    /// Out of rotation until then; after that one request tries it.
-    Ejected { until: Instant },
-}
-
-impl Default for Outlier {
-    fn default() -> Self {
-        Self::Admitted { failed: 0, since: None }
-    }
-}
-
 /// What happened to a backend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Event {
     ProbeSucceeded,
     ProbeFailed,
-    /// An attempt failed through the backend's fault.
-    AttemptFailed,
+    /// An attempt failed through the backend's fault; `is_listed`: of a kind that nginx's rule counts.
+    AttemptFailed {
+        is_listed: bool,
+        evidence: Evidence,
+    },
     /// A request wants to try it although it is ejected; only granted once its time is up.
     TrialBegan,
     TrialSucceeded,
-    TrialFailed,
+    TrialFailed {
+        is_listed: bool,
+        fault: Fault,
+    },
     /// It ended without showing anything about the backend: the next request may try.
     TrialAbandoned,
     /// The operator decided.
@@ -65,7 +62,9 @@ pub(crate) enum Event {
 pub(crate) enum Change {
     Down,
     Up,
-    Ejected,
+    Ejected(Reason),
+    /// It was to be ejected, if that were not only counted.
+    WouldEject(Reason),
     Admitted,
     /// One request may try the backend; nobody else until it is back or the time is up again.
     TrialBegan,
@@ -80,7 +79,8 @@ impl Change {
         match self {
             Self::Down => "down",
             Self::Up => "up",
-            Self::Ejected => "ejected",
+            Self::Ejected(_) => "ejected",
+            Self::WouldEject(_) => "would_eject",
             Self::Admitted => "admitted",
             Self::TrialBegan => "trial",
             Self::TrialAbandoned => "abandoned",
@@ -114,9 +114,10 @@ impl Unavailable {
 pub(crate) struct Limits {
     pub(crate) fall: u32,
     pub(crate) rise: u32,
-    pub(crate) outlier: Policy,
-    /// Other backends of the pool that may receive a request: the last one is never ejected.
-    pub(crate) others_available: usize,
+    pub(crate) fails: policy::Fails,
+    pub(crate) outlier: policy::Outlier,
+    /// Whether another backend of the pool may receive a request: the last one is never ejected.
+    pub(crate) has_others: bool,
 }
 
 impl Availability {
@@ -125,10 +126,12 @@ impl Availability {
         match event {
             Event::ProbeSucceeded => self.probe.succeeded(limits.rise),
             Event::ProbeFailed => self.probe.failed(limits.fall, now),
-            Event::AttemptFailed => self.outlier.failed(now, limits),
-            Event::TrialBegan => self.outlier.begin_trial(now, limits.outlier),
-            Event::TrialSucceeded => self.outlier.end_trial(),
-            Event::TrialFailed => self.outlier.extend(now, limits.outlier),
+            Event::AttemptFailed { is_listed, evidence } => {
+                self.outlier.failed(is_listed, evidence, now, limits)
+            }
+            Event::TrialBegan => self.outlier.begin_trial(now),
+            Event::TrialSucceeded => self.outlier.end_trial(now),
+            Event::TrialFailed { is_listed, fault } => self.outlier.fail_trial(is_listed, fault, now, limits),
             Event::TrialAbandoned => self.outlier.abandon_trial(now),
             Event::Ordered(duty) if duty == self.duty => None,
             Event::Ordered(duty) => {
@@ -149,8 +152,8 @@ impl Availability {
             return Err(Unavailable::Down);
         }
         match self.outlier {
-            Outlier::Ejected { until } if now < until => Err(Unavailable::Ejected),
-            Outlier::Ejected { .. } | Outlier::Admitted { .. } => Ok(()),
+            Outlier::Ejected { until, .. } if now < until => Err(Unavailable::Ejected),
+            Outlier::Ejected { .. } | Outlier::Admitted(_) => Ok(()),
         }
     }
 
@@ -158,13 +161,22 @@ impl Availability {
     pub(crate) fn blocked_until(&self) -> Option<Option<Instant>> {
         match (&self.probe, &self.outlier) {
             (Probe::Down { .. }, _) => Some(None),
-            (_, Outlier::Ejected { until }) => Some(Some(*until)),
+            (_, Outlier::Ejected { until, .. }) => Some(Some(*until)),
             _ => None,
         }
     }
 }
 
 impl Probe {
+    /// Whether some probes have told otherwise, and not yet enough of them: the next one is worth having soon.
+    pub(crate) fn is_in_doubt(&self) -> bool {
+        match self {
+            Self::Unknown => false,
+            Self::Up { failed } => *failed > 0,
+            Self::Down { succeeded, .. } => *succeeded > 0,
+        }
+    }
+
     fn succeeded(&mut self, rise: u32) -> Option<Change> {
         match self {
             Self::Unknown | Self::Up { .. } => *self = Self::Up { failed: 0 },
@@ -197,55 +209,6 @@ impl Probe {
     }
 }
 
-impl Outlier {
-    fn failed(&mut self, now: Instant, limits: &Limits) -> Option<Change> {
-        let Self::Admitted { failed, since } = self else { return None };
-        let policy = limits.outlier;
-        if policy.max_fails == 0 {
-            return None;
-        }
-        if since.is_none_or(|since| now.duration_since(since) > policy.fail_timeout) {
-            (*failed, *since) = (0, Some(now));
-        }
-        *failed = failed.saturating_add(1);
-        if *failed < policy.max_fails || limits.others_available == 0 {
-            return None;
-        }
-        *self = Self::Ejected { until: now + policy.fail_timeout };
-        Some(Change::Ejected)
-    }
-
-    fn begin_trial(&mut self, now: Instant, policy: Policy) -> Option<Change> {
-        match self {
-            Self::Ejected { until } if *until <= now => {
-                *until = now + policy.fail_timeout;
-                Some(Change::TrialBegan)
-            }
-            Self::Ejected { .. } | Self::Admitted { .. } => None,
-        }
-    }
-
-    fn end_trial(&mut self) -> Option<Change> {
-        let was_ejected = matches!(self, Self::Ejected { .. });
-        *self = Self::default();
-        was_ejected.then_some(Change::Admitted)
-    }
-
-    fn abandon_trial(&mut self, now: Instant) -> Option<Change> {
-        let Self::Ejected { until } = self else { return None };
-        *until = now;
-        Some(Change::TrialAbandoned)
-    }
-
-    /// A failed trial ejects again; that it stays out is no change.
-    fn extend(&mut self, now: Instant, policy: Policy) -> Option<Change> {
-        if let Self::Ejected { until } = self {
-            *until = now + policy.fail_timeout;
-        }
-        None
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
@@ -253,10 +216,14 @@ mod tests {
     use super::*;
 
     const SECOND: Duration = Duration::from_secs(1);
-    const POLICY: Policy = Policy { max_fails: 3, fail_timeout: Duration::from_secs(10) };
+    const POLICY: policy::Fails = policy::Fails { max_fails: 3, fail_timeout: Duration::from_secs(10) };
+    const FAILED: Event = Event::AttemptFailed {
+        is_listed: true,
+        evidence: Evidence { faults_in_row: 1, errors_in_row: 0, attempts: 1, failed: 1 },
+    };
 
     fn limits() -> Limits {
-        Limits { fall: 3, rise: 2, outlier: POLICY, others_available: 1 }
+        Limits { fall: 3, rise: 2, fails: POLICY, outlier: policy::Outlier::default(), has_others: true }
     }
 
     fn after(events: &[Event], limits: &Limits, now: Instant) -> (Availability, Vec<Change>) {
@@ -283,8 +250,8 @@ mod tests {
     #[test]
     fn failed_attempts_within_the_window_eject() {
         let now = Instant::now();
-        let (availability, changes) = after(&[Event::AttemptFailed; 3], &limits(), now);
-        assert_eq!(changes, [Change::Ejected]);
+        let (availability, changes) = after(&[FAILED; 3], &limits(), now);
+        assert_eq!(changes, [Change::Ejected(Reason::MaxFails)]);
         assert_eq!(availability.verdict(now), Err(Unavailable::Ejected));
         assert_eq!(availability.verdict(now + POLICY.fail_timeout), Ok(()));
     }
@@ -294,40 +261,40 @@ mod tests {
         let mut availability = Availability::default();
         let mut now = Instant::now();
         for _ in 0..20 {
-            assert_eq!(availability.apply(Event::AttemptFailed, now, &limits()), None);
+            assert_eq!(availability.apply(FAILED, now, &limits()), None);
             now += POLICY.fail_timeout + SECOND;
         }
     }
 
     #[test]
     fn the_last_available_backend_is_never_ejected() {
-        let alone = Limits { others_available: 0, ..limits() };
-        assert_eq!(after(&[Event::AttemptFailed; 20], &alone, Instant::now()).1, []);
+        let alone = Limits { has_others: false, ..limits() };
+        assert_eq!(after(&[FAILED; 20], &alone, Instant::now()).1, []);
     }
 
     #[test]
     fn zero_max_fails_switches_ejection_off() {
-        let off = Limits { outlier: Policy { max_fails: 0, ..POLICY }, ..limits() };
-        assert_eq!(after(&[Event::AttemptFailed; 20], &off, Instant::now()).1, []);
+        let off = Limits { fails: policy::Fails { max_fails: 0, ..POLICY }, ..limits() };
+        assert_eq!(after(&[FAILED; 20], &off, Instant::now()).1, []);
     }
 
     #[test]
     fn an_ejected_backend_is_admitted_by_one_successful_trial() {
         let now = Instant::now();
-        let (mut availability, _) = after(&[Event::AttemptFailed; 3], &limits(), now);
+        let (mut availability, _) = after(&[FAILED; 3], &limits(), now);
         assert_eq!(availability.apply(Event::TrialBegan, now, &limits()), None, "too early");
         let later = now + POLICY.fail_timeout;
         assert_eq!(availability.apply(Event::TrialBegan, later, &limits()), Some(Change::TrialBegan));
         assert_eq!(availability.apply(Event::TrialBegan, later, &limits()), None, "one at a time");
         assert_eq!(availability.verdict(later), Err(Unavailable::Ejected));
         assert_eq!(availability.apply(Event::TrialSucceeded, later, &limits()), Some(Change::Admitted));
-        assert_eq!(availability, Availability::default());
+        assert_eq!(availability.verdict(later), Ok(()));
     }
 
     #[test]
     fn a_trial_that_shows_nothing_is_left_to_the_next_request() {
         let now = Instant::now();
-        let (mut availability, _) = after(&[Event::AttemptFailed; 3], &limits(), now);
+        let (mut availability, _) = after(&[FAILED; 3], &limits(), now);
         let later = now + POLICY.fail_timeout;
         availability.apply(Event::TrialBegan, later, &limits());
         availability.apply(Event::TrialAbandoned, later, &limits());
@@ -337,10 +304,14 @@ mod tests {
     #[test]
     fn a_failed_trial_ejects_for_another_term() {
         let now = Instant::now();
-        let (mut availability, _) = after(&[Event::AttemptFailed; 3], &limits(), now);
+        let (mut availability, _) = after(&[FAILED; 3], &limits(), now);
         let later = now + POLICY.fail_timeout;
         availability.apply(Event::TrialBegan, later, &limits());
-        availability.apply(Event::TrialFailed, later + SECOND, &limits());
+        availability.apply(
+            Event::TrialFailed { is_listed: true, fault: Fault::Connection },
+            later + SECOND,
+            &limits(),
+        );
         assert_eq!(availability.verdict(later + POLICY.fail_timeout), Err(Unavailable::Ejected));
         assert_eq!(availability.verdict(later + SECOND + POLICY.fail_timeout), Ok(()));
     }
@@ -368,9 +339,9 @@ mod tests {
     #[test]
     fn down_and_ejected_are_got_over_separately() {
         let now = Instant::now();
-        let events = [[Event::AttemptFailed; 3], [Event::ProbeFailed; 3]].concat();
+        let events = [[FAILED; 3], [Event::ProbeFailed; 3]].concat();
         let (mut availability, changes) = after(&events, &limits(), now);
-        assert_eq!(changes, [Change::Ejected, Change::Down]);
+        assert_eq!(changes, [Change::Ejected(Reason::MaxFails), Change::Down]);
         for _ in 0..2 {
             availability.apply(Event::ProbeSucceeded, now, &limits());
         }

@@ -7,12 +7,16 @@
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
 use super::availability::Availability;
+use super::availability::tally::Tally;
 use super::idle::Pool;
+use super::queue::Queue;
+use crate::balance::load::Penalty;
 use crate::config;
 use crate::metrics::BackendMetrics;
 
@@ -39,7 +43,15 @@ pub(crate) struct Backend {
     pub(super) facts: Mutex<Availability>,
     /// Rung when an attempt failed, so that the next probe comes soon.
     pub(crate) suspected: Notify,
+    /// What attempts came to of late.
+    pub(super) tally: Tally,
+    /// What recent failures add to its load.
+    pub(super) penalty: Penalty,
+    /// Who waits for room in its pool.
+    queue: Arc<Queue>,
     in_flight: AtomicU32,
+    /// The millisecond of its return, from which it starts slowly; 0: it was always there.
+    returned_at: AtomicU64,
     /// `FREE`, `FOR_NOW`, or the millisecond from which it may be tried again. Written by `publish` only.
     blocked_until: AtomicU64,
 }
@@ -66,7 +78,13 @@ pub(crate) struct Lease {
 }
 
 impl Backend {
-    pub(crate) fn new(config: &config::Backend, metrics: Arc<BackendMetrics>) -> Self {
+    /// A backend; `new_since`: the millisecond from which it starts slowly.
+    pub(super) fn new(
+        config: &config::Backend,
+        metrics: Arc<BackendMetrics>,
+        queue: Arc<Queue>,
+        new_since: Option<u64>,
+    ) -> Self {
         metrics.up.set(1);
         Self {
             id: config.id.clone(),
@@ -76,7 +94,11 @@ impl Backend {
             idle: Pool::default(),
             facts: Mutex::default(),
             suspected: Notify::new(),
+            tally: Tally::default(),
+            penalty: Penalty::default(),
+            queue,
             in_flight: AtomicU32::new(0),
+            returned_at: AtomicU64::new(new_since.unwrap_or(0)),
             blocked_until: AtomicU64::new(FREE),
         }
     }
@@ -86,15 +108,36 @@ impl Backend {
         self.id == config.id && self.address == config.address && self.name == config.name
     }
 
-    /// Counts one more attempt in flight, from before it connects until the lease is dropped.
-    pub(super) fn lease(this: &Arc<Self>, index: usize) -> Lease {
-        this.in_flight.fetch_add(1, Ordering::Relaxed);
+    /// Counts one more attempt in flight, from before it connects until the lease is dropped; `None` when it has
+    /// `most` already.
+    pub(super) fn lease(this: &Arc<Self>, index: usize, most: Option<u32>) -> Option<Lease> {
+        let one_more = |in_flight: u32| most.is_none_or(|most| in_flight < most).then_some(in_flight + 1);
+        match most {
+            None => drop(this.in_flight.fetch_add(1, Ordering::SeqCst)),
+            Some(_) => {
+                this.in_flight.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_more).ok()?;
+            }
+        }
         this.metrics.in_flight.inc();
-        Lease { backend: Arc::clone(this), index }
+        Some(Lease { backend: Arc::clone(this), index })
     }
 
+    /// In one order with the line of those who wait for room: see [`Lease`]'s end.
     pub(crate) fn in_flight(&self) -> u32 {
-        self.in_flight.load(Ordering::Relaxed)
+        self.in_flight.load(Ordering::SeqCst)
+    }
+
+    /// It is back in rotation, and starts slowly.
+    pub(super) fn returned(&self, now_ms: u64) {
+        self.returned_at.store(now_ms, Ordering::Relaxed);
+    }
+
+    /// How long it has been back at this millisecond of its pool; for ever when it was never away.
+    pub(super) fn back_for(&self, now_ms: u64) -> Duration {
+        match self.returned_at.load(Ordering::Relaxed) {
+            0 => Duration::MAX,
+            since => Duration::from_millis(now_ms.saturating_sub(since)),
+        }
     }
 
     /// Whether it may receive a request at this millisecond of its pool.
@@ -142,7 +185,9 @@ impl std::ops::Deref for Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        self.backend.in_flight.fetch_sub(1, Ordering::Relaxed);
+        // First the room, then the line: who joins the line looks for room after that, so one of both sees the other.
+        self.backend.in_flight.fetch_sub(1, Ordering::SeqCst);
         self.backend.metrics.in_flight.dec();
+        self.backend.queue.freed();
     }
 }

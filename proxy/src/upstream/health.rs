@@ -1,75 +1,93 @@
-//! Decides when a backend is probed, and what a probe finds.
-//!
-//! The probe itself is pingora's; the total time limit is ours, because pingora limits single reads only.
+//! Decides when a backend is probed, and tells its availability what was found.
 
 use std::time::Duration;
 
 use cirque_shared::request_id::random;
-use pingora::lb::Backend as Target;
-use pingora::lb::health_check::{HealthCheck as _, HttpHealthCheck};
 use tokio::time::Instant;
 
-use super::availability::Event;
+use super::availability::{self, Event};
 use super::backend::Backend;
-use crate::config::policy::Probe;
+use super::lock;
+use super::probe::{self, Found};
+use crate::config::policy::{Probe, ProbeKind};
 
 /// A suspected backend is probed at once, but not more often than this share of the interval.
 const SUSPICION_SPACING: u32 = 5;
 
 /// Probes a backend, and tells what came of it, until the task is dropped.
 pub(crate) async fn watch(backend: &Backend, policy: &Probe, tell: impl Fn(Event)) {
-    let check = check(&backend.name, &policy.path, policy.timeout);
-    let target = Target::new(&backend.address.to_string()).expect("a socket address is a target");
+    if policy.kind == ProbeKind::Off {
+        // Nobody will ask again: what earlier probes found must not stay.
+        (0..policy.rise).for_each(|_| tell(Event::ProbeSucceeded));
+        return;
+    }
     loop {
         let started = Instant::now();
-        let outcome = tokio::time::timeout(policy.timeout, check.check(&target)).await;
-        let took = started.elapsed();
-        let verdict = match &outcome {
-            Ok(Ok(())) => "success",
-            Ok(Err(_)) => "failure",
-            Err(_) => "timeout",
-        };
-        backend.metrics.probed(verdict, took);
-        tell(if verdict == "success" { Event::ProbeSucceeded } else { Event::ProbeFailed });
-
-        tokio::time::sleep(policy.interval / SUSPICION_SPACING).await;
-        let rest = jittered(policy.interval - policy.interval / SUSPICION_SPACING, random());
-        let _ = tokio::time::timeout(rest, backend.suspected.notified()).await;
+        let found = probe::ask(backend, policy).await;
+        backend.metrics.probed(found.name(), started.elapsed());
+        if found == Found::Well {
+            tell(Event::ProbeSucceeded);
+        } else {
+            note(backend, found);
+            tell(Event::ProbeFailed);
+        }
+        let is_in_doubt = lock(&backend.facts).probe.is_in_doubt();
+        let whole = pause(policy, is_in_doubt, random());
+        let least = whole.min(spacing(policy));
+        tokio::time::sleep(least).await;
+        let _ = tokio::time::timeout(whole - least, backend.suspected.notified()).await;
     }
 }
 
-/// The pause, 10 % shorter or longer.
-fn jittered(pause: Duration, random: u64) -> Duration {
-    pause.mul_f64(0.9 + 0.2 * ((random >> 11) as f64 / (1_u64 << 53) as f64))
+/// Says what a probe found, until it is known that the backend is down.
+fn note(backend: &Backend, found: Found) {
+    if matches!(lock(&backend.facts).probe, availability::Probe::Down { .. }) {
+        return;
+    }
+    let (id, address, reason) = (backend.id.as_str(), backend.name.as_str(), found.name());
+    match found {
+        Found::Status(status) => tracing::warn!(backend = id, address, reason, status, "probe failed"),
+        _ => tracing::warn!(backend = id, address, reason, "probe failed"),
+    }
 }
 
-fn check(host: &str, path: &str, timeout: Duration) -> HttpHealthCheck {
-    let mut check = HttpHealthCheck::new(host, false);
-    check.peer_template.options.connection_timeout = Some(timeout);
-    check.peer_template.options.read_timeout = Some(timeout);
-    check.peer_template.options.write_timeout = Some(timeout);
-    check.req.set_uri(path.parse().expect("the path was checked with the configuration"));
-    let _ = check.req.insert_header("User-Agent", concat!("cirque-probe/", env!("CARGO_PKG_VERSION")));
-    check.validator = Some(Box::new(|head| {
-        if (200..400).contains(&head.status.as_u16()) {
-            return Ok(());
-        }
-        pingora::Error::e_explain(
-            pingora::ErrorType::CustomCode("probe", head.status.as_u16()),
-            "unhealthy status",
-        )
-    }));
-    check
+/// Until the next probe.
+fn pause(policy: &Probe, is_in_doubt: bool, random: u64) -> Duration {
+    let whole = if is_in_doubt { policy.fast_interval.min(policy.interval) } else { policy.interval };
+    let drawn = (random >> 11) as f64 / (1_u64 << 53) as f64;
+    whole.mul_f64(1.0 - policy.jitter + 2.0 * policy.jitter * drawn)
+}
+
+/// Between two probes at least, however suspected a backend is.
+fn spacing(policy: &Probe) -> Duration {
+    (policy.interval / SUSPICION_SPACING).min(policy.fast_interval)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn policy() -> Probe {
+        Probe { interval: 10 * SECOND, fast_interval: SECOND, jitter: 0.1, ..Probe::default() }
+    }
+
     #[test]
-    fn pauses_are_spread_by_ten_percent() {
-        let pause = Duration::from_secs(10);
-        assert_eq!(jittered(pause, 0), Duration::from_secs(9));
-        assert!(jittered(pause, u64::MAX) <= Duration::from_secs(11));
+    fn pauses_are_spread_by_the_jitter_and_shorter_in_doubt() {
+        assert_eq!(pause(&policy(), false, 0), 9 * SECOND);
+        assert_eq!(pause(&policy(), true, 0), SECOND.mul_f64(0.9));
+        let longest = pause(&policy(), false, u64::MAX);
+        assert!(longest > SECOND.mul_f64(10.9) && longest <= 11 * SECOND, "{longest:?}");
+        let steady = Probe { jitter: 0.0, ..policy() };
+        assert_eq!(pause(&steady, false, 12_345), 10 * SECOND);
+    }
+
+    #[test]
+    fn doubt_never_makes_probes_rarer() {
+        let quick = Probe { interval: SECOND / 10, jitter: 0.0, ..policy() };
+        assert_eq!(pause(&quick, true, 0), SECOND / 10);
+        assert_eq!(spacing(&quick), SECOND / 50);
+        assert_eq!(spacing(&policy()), SECOND);
     }
 }

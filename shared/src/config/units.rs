@@ -32,6 +32,11 @@ impl fmt::Display for ByteSize {
 }
 
 impl Percent {
+    /// So many percent, 0.0 to 100.0.
+    pub fn of(percent: f64) -> Self {
+        Self(percent.clamp(0.0, 100.0))
+    }
+
     /// The share as a fraction from 0.0 to 1.0.
     pub fn fraction(self) -> f64 {
         self.0 / 100.0

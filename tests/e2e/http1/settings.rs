@@ -95,7 +95,7 @@ fn a_body_is_kept_for_another_attempt_up_to_the_retry_buffer() {
     ] {
         let (bad, good) = (Backend::named("bad"), Backend::named("good"));
         bad.answer(Reply::status(503));
-        let edge = Edge::builder().backend_with(&bad, "weight = 1000\nmax_fails = 0").backend(&good);
+        let edge = Edge::builder().backend(&bad).backend_with(&good, "backup = true").without_ejection();
         let edge = edge.without_probe().toml(toml).start();
         let body: Vec<u8> = (0..200 * 1024_u32).map(|n| n.to_le_bytes()[0]).collect();
         edge.send(&Request::new("PUT", "/kept").body(body.clone())).expect_status(200);
@@ -112,7 +112,7 @@ fn a_body_is_kept_for_another_attempt_up_to_the_retry_buffer() {
 fn nothing_is_repeated_with_a_retry_buffer_of_zero_but_what_has_no_body() {
     let (bad, good) = (Backend::named("bad"), Backend::named("good"));
     bad.answer(Reply::status(503));
-    let edge = Edge::builder().backend_with(&bad, "weight = 1000\nmax_fails = 0").backend(&good);
+    let edge = Edge::builder().backend(&bad).backend_with(&good, "backup = true").without_ejection();
     let edge = edge.without_probe().toml("defaults.route.retry.buffer = '0'").start();
     edge.send(&Request::new("PUT", "/body").body("x")).expect_status(503);
     edge.get("/none").expect_status(200);

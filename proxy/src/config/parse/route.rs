@@ -6,9 +6,9 @@ use cirque_shared::config::Problems;
 use cirque_shared::config::units::{ByteSize, Percent};
 
 use super::super::pattern::{HostPattern, PathPattern};
-use super::super::policy::{Conditions, RETRY_ON, Retry, RetryOn};
+use super::super::policy::{Conditions, Retry, RetryOn};
 use super::super::{Route, raw};
-use super::value::{in_range, name, one_of, patterns, positive};
+use super::value::{in_range, name, patterns, positive};
 use super::{headers, limits, routing};
 
 pub(super) fn routes(
@@ -81,14 +81,25 @@ pub(super) fn routes(
 fn retry(at: &str, raw: raw::Retry, problems: &mut Problems) -> Retry {
     let mut on: Vec<RetryOn> = Vec::new();
     for (index, word) in raw.on.into_iter().flatten().enumerate() {
-        if let Some(what) = one_of(&format!("{at}.on[{index}]"), &word, &RETRY_ON, problems) {
-            on.push(what);
+        match RetryOn::parse(&word) {
+            Ok(what) => on.push(what),
+            Err(why) => problems.push(&format!("{at}.on[{index}]"), why),
         }
     }
     Retry {
         on,
         attempts: in_range(&format!("{at}.attempts"), raw.attempts.unwrap_or(1), 1, 10, problems),
+        attempt_timeout: raw.attempt_timeout.filter(|timeout| !timeout.is_zero()),
+        backoff: raw.backoff.unwrap_or_default(),
+        max_backoff: raw.max_backoff.unwrap_or_default(),
         budget: raw.budget.map_or(0.0, Percent::fraction),
+        budget_floor: in_range(
+            &format!("{at}.budget_floor"),
+            raw.budget_floor.unwrap_or_default(),
+            0,
+            100,
+            problems,
+        ),
         non_idempotent: raw.non_idempotent.unwrap_or_default(),
         buffer: raw.buffer.unwrap_or_default().as_usize(),
     }

@@ -1,11 +1,12 @@
-//! Checks upstreams, their probes and their backends.
+//! Checks upstreams and their backends.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use cirque_shared::config::Problems;
 
-use super::super::policy::{BALANCE, Balance, Outlier, Probe, Timeouts};
+use super::super::policy::{BALANCE, Fails, HashBy, Timeouts};
 use super::super::{Backend, Upstream, raw};
+use super::availability::{outlier, probe, unavailable};
 use super::value::{address, checked_name, in_range, name, one_of, positive};
 
 pub(super) fn upstreams(raw: BTreeMap<String, raw::Upstream>, problems: &mut Problems) -> Vec<Upstream> {
@@ -19,8 +20,10 @@ pub(super) fn upstreams(raw: BTreeMap<String, raw::Upstream>, problems: &mut Pro
         let balance = policy.balance.unwrap_or_default();
         upstreams.push(Upstream {
             name,
-            balance: one_of(&format!("{at}.balance"), &balance, &BALANCE, problems)
-                .unwrap_or(Balance::LeastConn),
+            balance: one_of(&format!("{at}.balance"), &balance, &BALANCE, problems).unwrap_or_default(),
+            hash_by: hash_by(&format!("{at}.hash_by"), &policy.hash_by.unwrap_or_default(), problems),
+            queue: in_range(&format!("{at}.queue"), policy.queue.unwrap_or_default(), 0, 100_000, problems),
+            queue_timeout: positive(&format!("{at}.queue_timeout"), policy.queue_timeout, problems),
             timeouts: Timeouts {
                 connect: positive(&format!("{at}.connect_timeout"), policy.connect_timeout, problems),
                 send: positive(&format!("{at}.send_timeout"), policy.send_timeout, problems),
@@ -28,25 +31,24 @@ pub(super) fn upstreams(raw: BTreeMap<String, raw::Upstream>, problems: &mut Pro
                 keepalive: policy.keepalive_timeout.unwrap_or_default(),
             },
             fail_open: policy.fail_open.unwrap_or_default(),
+            unavailable: unavailable(
+                &format!("{at}.unavailable"),
+                policy.unavailable.unwrap_or_default(),
+                problems,
+            ),
             probe: probe(&format!("{at}.probe"), policy.probe.unwrap_or_default(), problems),
+            outlier: outlier(&format!("{at}.outlier"), &policy.outlier.unwrap_or_default(), problems),
             backends: backends(&at, raw.backends.unwrap_or_default(), problems),
         });
     }
     upstreams
 }
 
-fn probe(at: &str, raw: raw::Probe, problems: &mut Problems) -> Probe {
-    let path = raw.path.unwrap_or_default();
-    if !path.starts_with('/') || !path.bytes().all(|byte| byte.is_ascii_graphic()) {
-        problems.push(&format!("{at}.path"), format!("must start with / and have no spaces, got {path:?}"));
-    }
-    Probe {
-        path,
-        interval: positive(&format!("{at}.interval"), raw.interval, problems),
-        timeout: positive(&format!("{at}.timeout"), raw.timeout, problems),
-        fall: in_range(&format!("{at}.fall"), raw.fall.unwrap_or(1), 1, 1000, problems),
-        rise: in_range(&format!("{at}.rise"), raw.rise.unwrap_or(1), 1, 1000, problems),
-    }
+fn hash_by(at: &str, text: &str, problems: &mut Problems) -> HashBy {
+    HashBy::parse(text).unwrap_or_else(|why| {
+        problems.push(at, why);
+        HashBy::default()
+    })
 }
 
 fn backends(at: &str, raw: Vec<raw::Backend>, problems: &mut Problems) -> Vec<Backend> {
@@ -66,12 +68,20 @@ fn backends(at: &str, raw: Vec<raw::Backend>, problems: &mut Problems) -> Vec<Ba
             id: self::name(&format!("{at}.id"), raw.id, &mut ids, problems),
             name,
             address: address(&format!("{at}.address"), raw.address, problems),
-            weight: in_range(&format!("{at}.weight"), policy.weight.unwrap_or(1), 1, 1000, problems),
-            outlier: Outlier {
+            weight: in_range(&format!("{at}.weight"), policy.weight.unwrap_or(1), 0, 1000, problems),
+            backup: policy.backup.unwrap_or_default(),
+            max_conns: policy.max_conns.filter(|max| *max > 0),
+            slow_start: policy.slow_start.unwrap_or_default(),
+            fails: Fails {
                 max_fails: policy.max_fails.unwrap_or_default(),
                 fail_timeout: positive(&format!("{at}.fail_timeout"), policy.fail_timeout, problems),
             },
         });
+    }
+    let shares = |backend: &Backend| backend.weight > 0 && !backend.backup;
+    if !backends.is_empty() && !backends.iter().any(shares) {
+        let what = "must not all be backups or weigh 0: nothing would be sent anywhere";
+        problems.push(&format!("{at}.backends"), what);
     }
     backends
 }

@@ -123,8 +123,16 @@ cirque_shared::raw! {
         pub on: Vec<String>,
         /// Attempts in total.
         pub attempts: u32,
+        /// The time of one attempt.
+        pub attempt_timeout: Duration,
+        /// The pause before the second retry.
+        pub backoff: Duration,
+        /// The longest pause.
+        pub max_backoff: Duration,
         /// Retries as a share of requests.
         pub budget: Percent,
+        /// Retries a second that are free.
+        pub budget_floor: u32,
         /// Whether POST and the like may be repeated.
         pub non_idempotent: bool,
         /// How much of a body is kept for another attempt.
