@@ -22,6 +22,8 @@ pub struct Config {
     pub database: Database,
     /// `[auth]`.
     pub auth: Auth,
+    /// `[limits]`.
+    pub limits: Limits,
     /// `[cache]`.
     pub cache: Cache,
     /// `[health]`.
@@ -105,6 +107,30 @@ pub struct Auth {
     pub login_attempts: u32,
     /// The time in which they are counted.
     pub login_window: Duration,
+}
+
+/// So many requests in such a time, at once or spread.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rate {
+    /// Requests, at least one.
+    pub count: u32,
+    /// In this time, at least a second.
+    pub period: Duration,
+}
+
+/// How often clients may ask; `None` is as often as they like.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// To read, for an address.
+    pub public: Option<Rate>,
+    /// To search, for an address.
+    pub search: Option<Rate>,
+    /// To change something, for a token; for an address without one.
+    pub write: Option<Rate>,
+    /// To sign in, for an address.
+    pub login: Option<Rate>,
+    /// Networks that are never counted.
+    pub exempt: Vec<IpNet>,
 }
 
 /// What is answered from memory, and for how long.

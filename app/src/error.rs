@@ -13,7 +13,7 @@
 //! | body above `max_body_size` | 413 | `body_too_large` |
 //! | body that is not JSON | 415 | `unsupported_media_type` |
 //! | [`query::Problems`] of the query / of the body | 422 | `invalid_parameters` / `invalid_fields` |
-//! | too many tries | 429 | `too_many_requests` |
+//! | too many tries, too many requests | 429 | `too_many_requests` |
 //! | no connection free, lock held for too long | 503 | `overloaded` |
 //! | longer than `max_execution_time`, or a statement than `statement_timeout` | 503 | `deadline_exceeded` |
 //! | database gone | 503 | `database_unavailable` |

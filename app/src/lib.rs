@@ -28,6 +28,7 @@ pub mod cache;
 pub mod envelope;
 pub mod error;
 pub mod fields;
+pub mod limit;
 pub mod links;
 pub mod moment;
 pub mod page;

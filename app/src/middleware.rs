@@ -1,9 +1,10 @@
 //! Decides what happens around every request, and in which order.
 //!
-//! Outside in: name the request, count it, bound it (body, time), survive its handler, write its error in the
-//! form the client asked for, name the node, count and log the outcome.
+//! Outside in: name the request, count it, refuse it if there were too many, bound it (body, time), survive its
+//! handler, write its error in the form the client asked for, name the node, count and log the outcome.
 
 mod bounds;
+mod limits;
 mod observe;
 mod request_id;
 
@@ -35,12 +36,19 @@ pub async fn around(State(state): State<AppState>, mut request: Request, next: N
     }
     let seen = observe::Seen::of(&request, &id, &state);
     let accept = accepted(request.headers());
-    let outcome = match bounds::body(request, state.max_body_size) {
-        Ok(request) => bounds::time(next.run(request), &state).await,
-        Err(refusal) => Err(refusal),
+    let counted = limits::count(&request, &state);
+    let outcome = match counted.as_ref().and_then(limits::Counted::refusal) {
+        Some(refusal) => Err(refusal),
+        None => match bounds::body(request, state.max_body_size) {
+            Ok(request) => bounds::time(next.run(request), &state).await,
+            Err(refusal) => Err(refusal),
+        },
     };
     let response = outcome.unwrap_or_else(axum::response::IntoResponse::into_response);
     let (mut response, error) = written(response, &accept);
+    if let Some(counted) = counted {
+        counted.settle(&state, &mut response, error.as_ref());
+    }
     let headers = response.headers_mut();
     headers.insert(X_REQUEST_ID, id.header());
     headers.insert(X_SERVED_BY, state.node.clone());

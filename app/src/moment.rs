@@ -38,6 +38,16 @@ impl Moment {
 }
 
 impl Moment {
+    /// The day, like `05 Nov 2025`.
+    pub fn day(self) -> String {
+        const MONTHS: [&str; 12] =
+            ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+        let at = OffsetDateTime::from_unix_timestamp(self.0.div_euclid(1000))
+            .unwrap_or(OffsetDateTime::UNIX_EPOCH);
+        let (year, month, day) = at.to_calendar_date();
+        format!("{day:02} {} {year:04}", MONTHS[usize::from(u8::from(month)) - 1])
+    }
+
     /// The time from `earlier` to this moment; none if it is not earlier.
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
@@ -84,6 +94,7 @@ mod tests {
     #[test]
     fn a_moment_is_shown_with_its_offset() {
         assert_eq!(Moment(1_762_337_106_999).to_string(), "2025-11-05T10:05:06+00:00");
+        assert_eq!(Moment(1_762_337_106_999).day(), "05 Nov 2025");
         assert_eq!(Moment(-1).to_string(), "1969-12-31T23:59:59+00:00");
         assert_eq!(Moment(i64::MAX).to_string(), "1970-01-01T00:00:00+00:00");
     }

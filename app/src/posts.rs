@@ -8,6 +8,7 @@ pub mod html;
 pub mod publishing;
 pub mod relations;
 pub mod schedule;
+pub mod search;
 pub mod selection;
 pub mod shown;
 pub mod slug;

@@ -165,6 +165,13 @@ impl Params {
         self.problems.push(name, message);
     }
 
+    /// Notes that `name` must have a value, unless something else is wrong with it.
+    pub fn require(&mut self, name: &str) {
+        if self.text(name).is_none() && !self.problems.0.iter().any(|(other, _)| other == name) {
+            self.problems.push(name, "is required");
+        }
+    }
+
     /// Writes the value of `name` differently, where it has one.
     pub fn rewrite(&mut self, name: &str, normal: String) {
         if let Some((_, value)) = self.pairs.iter_mut().find(|(known, _)| *known == name) {

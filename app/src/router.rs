@@ -12,7 +12,7 @@ use crate::catalog::{Kind as _, handlers as catalog};
 use crate::categories::Category;
 use crate::error::{ApiError, Code};
 use crate::identity::handlers as identity;
-use crate::posts::{edit, handlers as posts, v1, v2};
+use crate::posts::{edit, handlers as posts, search, v1, v2};
 use crate::state::AppState;
 use crate::tags::Tag;
 use crate::{answer, health, index, middleware};
@@ -29,6 +29,7 @@ const V2_AUTHOR: &str = "/api/v2/authors/{username}";
 const LOGIN: &str = "/api/v1/auth/login";
 const LOGOUT: &str = "/api/v1/auth/logout";
 const PROFILE: &str = "/api/v1/auth/profile";
+const SEARCH: &str = search::PATH;
 const HEALTH: &str = "/api/health";
 const METRICS: &str = "/api/metrics";
 const LIVE: &str = "/livez";
@@ -55,13 +56,14 @@ pub const TEMPLATES: &[&str] = &[
     V2_TAG,
     Author::V2,
     V2_AUTHOR,
+    SEARCH,
     HEALTH,
     METRICS,
     LIVE,
     READY,
 ];
 
-fn routes() -> [(&'static str, MethodRouter<AppState>); 23] {
+fn routes() -> [(&'static str, MethodRouter<AppState>); 24] {
     [
         (v1::PATH, get(posts::v1_list).post(edit::create)),
         (V1_POST, get(posts::v1_single).put(edit::change).patch(edit::change).delete(edit::delete)),
@@ -82,6 +84,7 @@ fn routes() -> [(&'static str, MethodRouter<AppState>); 23] {
         (V2_TAG, get(catalog::v2_single::<Tag>)),
         (Author::V2, get(catalog::v2_list::<Author>)),
         (V2_AUTHOR, get(catalog::v2_single::<Author>)),
+        (SEARCH, get(search::search)),
         (HEALTH, get(health::health)),
         (METRICS, get(metrics)),
         (LIVE, get(health::live)),

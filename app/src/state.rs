@@ -13,6 +13,7 @@ use crate::cache::Cache;
 use crate::config::{self, Config};
 use crate::db::{Db, Open};
 use crate::lifecycle::Lifecycle;
+use crate::limit::Limiter;
 use crate::metrics::{CacheMetrics, DatabaseMetrics, Metrics};
 use crate::moment::Clock;
 use crate::page::cursor::Key;
@@ -30,6 +31,8 @@ pub struct Inner {
     pub db: Db,
     /// What is answered from memory.
     pub cache: Cache,
+    /// Who has asked too often.
+    pub limiter: Limiter,
     /// What the time is.
     pub clock: Clock,
     /// Signs cursors.
@@ -98,6 +101,7 @@ impl AppState {
         Ok(Self(Arc::new(Inner {
             db,
             cache,
+            limiter: Limiter::new(config.limits.clone()),
             clock,
             cursor_key,
             passwords: Passwords::default(),

@@ -47,7 +47,7 @@ const APP: Layers = Layers {
         &["authors", "categories", "tags", "state", "envelope"],
         &["cache"],
         &["error"],
-        &["answer", "settings", "fields", "links", "changes", "client"],
+        &["answer", "settings", "fields", "links", "changes", "client", "limit"],
         &["db", "page", "moment", "passwords"],
         &["query"],
         &["config", "metrics", "lifecycle"],

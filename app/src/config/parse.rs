@@ -5,11 +5,11 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use cirque_shared::config::units::ByteSize;
+use cirque_shared::config::units::{ByteSize, parse_duration};
 use cirque_shared::config::{Invalid, Problems, read_file, read_text};
 use ipnet::IpNet;
 
-use super::{Auth, Cache, Config, Database, Health, Location, Log, Server, raw};
+use super::{Auth, Cache, Config, Database, Health, Limits, Location, Log, Rate, Server, raw};
 
 /// The complete reference, and the default of every key.
 pub const DEFAULTS: &str = include_str!("../../../conf/app.toml");
@@ -29,6 +29,7 @@ pub fn parse(raw: raw::File, problems: &mut Problems) -> Config {
         server: server(raw.server.unwrap_or_default(), problems),
         database: database(raw.database.unwrap_or_default(), problems),
         auth: auth(&raw.auth.unwrap_or_default(), problems),
+        limits: limits(raw.limits.unwrap_or_default(), problems),
         cache: cache(&raw.cache.unwrap_or_default(), problems),
         health: Health { timeout: timeout("health.timeout", raw.health.and_then(|h| h.timeout), problems) },
         log: log(&raw.log.unwrap_or_default()),
@@ -144,6 +145,38 @@ fn auth(raw: &raw::Auth, problems: &mut Problems) -> Auth {
     let attempts = Range { least: 1, most: 1000, show: u32::to_string };
     let login_attempts = attempts.check("auth.login_attempts", raw.login_attempts, problems);
     Auth { token_lifetime, login_attempts, login_window }
+}
+
+fn limits(raw: raw::Limits, problems: &mut Problems) -> Limits {
+    Limits {
+        public: rate("limits.public", raw.public, problems),
+        search: rate("limits.search", raw.search, problems),
+        write: rate("limits.write", raw.write, problems),
+        login: rate("limits.login", raw.login, problems),
+        exempt: networks("limits.exempt", raw.exempt, problems),
+    }
+}
+
+/// A count from 1 to 1000000, and a time from 1s to 24h.
+fn rate(key: &str, written: Option<String>, problems: &mut Problems) -> Option<Rate> {
+    let text = problems.require(key, written);
+    if text.is_empty() {
+        return None;
+    }
+    let parts = text.split_once('/');
+    let count = parts
+        .and_then(|(count, _)| count.trim().parse().ok())
+        .filter(|count| (1..=1_000_000).contains(count));
+    let period = parts.and_then(|(_, time)| parse_duration(time.trim()));
+    let period = period.filter(|period| (S(1)..=S(86_400)).contains(period));
+    if let (Some(count), Some(period)) = (count, period) {
+        return Some(Rate { count, period });
+    }
+    problems.push(
+        key,
+        format!("must be empty or a count from 1 to 1000000 and a time from 1s to 24h like \"60/1m\", got {text:?}"),
+    );
+    None
 }
 
 fn cache(raw: &raw::Cache, problems: &mut Problems) -> Cache {
@@ -272,6 +305,17 @@ mod tests {
         assert!(text.contains("did you mean `port`?"), "{text}");
         assert!(text.contains("must be between 100ms and 10m, got 1ms"), "{text}");
         assert!(text.contains("must be between 8192 bytes and 1048576 bytes, got 1 bytes"), "{text}");
+    }
+
+    #[test]
+    fn a_rate_is_a_count_and_a_time_or_nothing() {
+        let config = load_text("[limits]\npublic = '600/1m'\nsearch = ''\n").unwrap();
+        assert_eq!(config.limits.public, Some(Rate { count: 600, period: S(60) }));
+        assert_eq!(config.limits.search, None);
+        for wrong in ["60", "0/1m", "60/0s", "60/25h", "1m/60", "-1/1m", "60 per minute"] {
+            let invalid = load_text(&format!("[limits]\npublic = '{wrong}'\n")).unwrap_err();
+            assert!(invalid.to_string().contains("like \"60/1m\""), "{invalid}");
+        }
     }
 
     #[test]

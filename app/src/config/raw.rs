@@ -14,6 +14,8 @@ cirque_shared::raw! {
         pub database: Database,
         /// How accounts sign in.
         pub auth: Auth,
+        /// How often clients may ask.
+        pub limits: Limits,
         /// What is answered from memory.
         pub cache: Cache,
         /// How health is judged.
@@ -78,6 +80,20 @@ cirque_shared::raw! {
         pub login_attempts: u32,
         /// 1s to 24h.
         pub login_window: Duration,
+    }
+
+    /// `[limits]`.
+    pub struct Limits {
+        /// `COUNT/TIME`; "" for none.
+        pub public: String,
+        /// `COUNT/TIME`; "" for none.
+        pub search: String,
+        /// `COUNT/TIME`; "" for none.
+        pub write: String,
+        /// `COUNT/TIME`; "" for none.
+        pub login: String,
+        /// Addresses and networks.
+        pub exempt: Vec<String>,
     }
 
     /// `[cache]`.

@@ -59,6 +59,38 @@ impl Dialect {
         }
     }
 
+    /// Whether a post has all words of `text`, or words that begin like them.
+    pub fn has_words(self, text: &str) -> Expr {
+        let query = self.words(text);
+        match self {
+            Self::Sqlite => Expr::cust_with_values(
+                "\"posts\".\"id\" IN (SELECT rowid FROM posts_search WHERE posts_search MATCH ?)",
+                [query],
+            ),
+            Self::Postgres => Expr::cust_with_values("search @@ to_tsquery('simple', $1)", [query]),
+        }
+    }
+
+    /// How well a post fits the words of `text`, for ordering: the best first in ascending order. In SQLite the
+    /// statement reads from `posts_search`, joined to the posts.
+    pub fn rank(self, text: &str) -> Expr {
+        match self {
+            Self::Sqlite => Expr::cust("bm25(posts_search, 10.0, 4.0, 1.0)"),
+            Self::Postgres => {
+                Expr::cust_with_values("-ts_rank(search, to_tsquery('simple', $1))", [self.words(text)])
+            }
+        }
+    }
+
+    /// `text` as the full text search wants it: every word in quotes, so that nothing in it is an operator.
+    pub fn words(self, text: &str) -> String {
+        let words = text.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty());
+        match self {
+            Self::Sqlite => words.map(|word| format!("\"{word}\"*")).collect::<Vec<_>>().join(" "),
+            Self::Postgres => words.map(|word| format!("'{word}':*")).collect::<Vec<_>>().join(" & "),
+        }
+    }
+
     /// Whether `column` contains `text`, ignoring case (in SQLite that of ASCII letters only); wildcards in `text`
     /// stand for themselves.
     pub fn contains(self, column: &'static str, text: &str) -> Expr {
@@ -114,6 +146,25 @@ mod tests {
             let (sql, values) = dialect.build(&select);
             assert_eq!(sql, expected);
             assert_eq!(values.0.0, [r"%50\%\_\\%".into()]);
+        }
+    }
+
+    #[test]
+    fn nothing_in_a_search_is_an_operator() {
+        for (text, sqlite, postgres) in [
+            ("granite tower", "\"granite\"* \"tower\"*", "'granite':* & 'tower':*"),
+            (
+                "a' OR (b & !c):* \"d",
+                "\"a\"* \"OR\"* \"b\"* \"c\"* \"d\"*",
+                "'a':* & 'OR':* & 'b':* & 'c':* & 'd':*",
+            ),
+            ("Łódź", "\"Łódź\"*", "'Łódź':*"),
+            ("%_\\", "", ""),
+        ] {
+            assert_eq!(
+                (Dialect::Sqlite.words(text), Dialect::Postgres.words(text)),
+                (sqlite.into(), postgres.into())
+            );
         }
     }
 

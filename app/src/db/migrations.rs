@@ -32,6 +32,7 @@ const ALL: &[Step] = &[
     step!(3, "identity", "0003_identity.sql"),
     step!(4, "clock", "0004_clock.sql"),
     step!(5, "writing", "0005_writing.sql"),
+    step!(6, "search", "0006_search.sql"),
 ];
 
 /// Where the applied ones are recorded.

@@ -11,8 +11,11 @@ use crate::{authors, categories, tags};
 const NAME: usize = 200;
 
 /// `search` of v1.
-pub const SEARCH: Spec =
-    Spec::new("search", Rule::Text(1, 100), "Only posts with these words in title, excerpt or content.");
+pub const SEARCH: Spec = Spec::new(
+    "search",
+    Rule::Text(1, 100),
+    "Only posts with all of these words, or words that begin like them, in title, excerpt or content.",
+);
 /// `search` of v2.
 pub const SEARCH_V2: Spec = Spec { rule: Rule::Text(2, 100), ..SEARCH };
 /// `category_id`.
@@ -114,11 +117,11 @@ impl Filter {
             select.and_where(Expr::col("is_featured").eq(is_featured));
         }
         if let Some(search) = &self.search {
-            let anywhere = dialect
-                .contains("title", search)
-                .or(dialect.contains("excerpt", search))
-                .or(dialect.contains("content", search));
-            select.and_where(anywhere);
+            if dialect.words(search).is_empty() {
+                select.and_where(Expr::val(1).eq(0));
+            } else {
+                select.and_where(dialect.has_words(search));
+            }
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Decides which statements read posts; what the public may see is written here and nowhere else.
 
-use sea_query::{Expr, ExprTrait, Func, Order as SqlOrder, Query, SelectStatement};
+use sea_query::{Cond, Expr, ExprTrait, Func, JoinType, Order as SqlOrder, Query, SelectStatement};
 
 use super::filter::Filter;
 use super::{Columns, Order, Post, Sort, TABLE};
@@ -120,6 +120,54 @@ pub async fn is_any_due(db: Reader<'_>, now: Moment) -> Result<bool, Error> {
         .limit(1)
         .take();
     Ok(db.first(&due).await?.is_some())
+}
+
+/// The public posts that fit the words of `text` best, at most `limit`.
+///
+/// # Errors
+///
+/// Those of the database.
+pub async fn search(
+    db: Reader<'_>,
+    text: &str,
+    columns: Columns,
+    limit: u64,
+    now: Moment,
+) -> Result<Vec<Post>, Error> {
+    if db.dialect().words(text).is_empty() {
+        return Ok(Vec::new());
+    }
+    let rows = db.all(&search_statement(text, columns, limit, now, db.dialect())).await?;
+    rows.iter().map(|row| Post::read(row, columns)).collect()
+}
+
+fn search_statement(
+    text: &str,
+    columns: Columns,
+    limit: u64,
+    now: Moment,
+    dialect: Dialect,
+) -> SelectStatement {
+    let mut select = Query::select();
+    select.columns(columns.iter().map(|column| (TABLE, column.name())));
+    match dialect {
+        Dialect::Sqlite => {
+            let same = Expr::col((TABLE, "id")).eq(Expr::cust("posts_search.rowid"));
+            // SQLite keeps to the order of a cross join: the words first, then their posts.
+            select.from("posts_search").join(JoinType::CrossJoin, TABLE, Cond::all()).and_where(same);
+            select.and_where(Expr::cust_with_values("posts_search MATCH ?", [dialect.words(text)]));
+        }
+        Dialect::Postgres => {
+            select.from(TABLE).and_where(dialect.has_words(text));
+        }
+    }
+    visible(&mut select, now);
+    select
+        .order_by_expr(dialect.rank(text), SqlOrder::Asc)
+        .order_by((TABLE, "published_at"), SqlOrder::Desc)
+        .order_by((TABLE, "id"), SqlOrder::Desc)
+        .limit(limit);
+    select
 }
 
 /// What the public may see: published, its moment come, not deleted.

@@ -193,7 +193,7 @@ async fn a_client_that_leaves_before_its_answer_is_counted() {
         tokio::task::yield_now().await;
     }
     drop(stream);
-    let line = r#"http_requests_total{code="499",method="GET",route="/api/v1/posts"} 1"#;
+    let line = r#"http_requests_total{code="499",method="GET",route="/api/v1/tags"} 1"#;
     let counted = async {
         while !node.state.metrics.text().contains(line) {
             tokio::task::yield_now().await;

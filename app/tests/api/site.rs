@@ -167,17 +167,27 @@ impl Data {
         other
     }
 
-    /// Adds a post whose text takes long to search for [`Data::slow_search`], and long to take over a wire.
+    /// Adds a post that takes long to take over a wire, and a tag that takes long to search: [`Data::slow_search`].
     pub(crate) async fn add_a_heavy_post(&self) {
-        self.add_a_post_of(8_000_000).await;
+        const LETTERS: usize = 8_000_000;
+        self.add_a_post_of(LETTERS).await;
+        let text = Self::letters(LETTERS);
+        self.change(&format!(
+            "INSERT INTO tags (id, name, slug, created_at) VALUES (4711, {text}, 'heavy', 0)"
+        ))
+        .await;
+    }
+
+    fn letters(count: usize) -> String {
+        match Store::under_test() {
+            Store::Sqlite => format!("replace(hex(zeroblob({})), '0', 'a')", count / 2),
+            Store::Postgres => format!("repeat('a', {count})"),
+        }
     }
 
     /// Adds the post `heavy`, whose text has this many letters.
     pub(crate) async fn add_a_post_of(&self, letters: usize) {
-        let text = match Store::under_test() {
-            Store::Sqlite => format!("replace(hex(zeroblob({})), '0', 'a')", letters / 2),
-            Store::Postgres => format!("repeat('a', {letters})"),
-        };
+        let text = Self::letters(letters);
         self.change(&format!(
             "UPDATE posts SET content = {text}, title = 'Heavy', slug = 'heavy' \
              WHERE id = (SELECT max(id) FROM posts WHERE status = 'published' AND deleted_at IS NULL)"
@@ -185,9 +195,9 @@ impl Data {
         .await;
     }
 
-    /// A search that is compared with the heavy post letter by letter, and not found.
+    /// A search that is compared with the heavy tag letter by letter, and not found.
     pub(crate) fn slow_search() -> String {
-        format!("/api/v1/posts?search={}b", "a".repeat(99))
+        format!("/api/v1/tags?search={}b", "a".repeat(99))
     }
 
     pub(crate) async fn open(self) -> Site {

@@ -135,6 +135,10 @@ async fn only_what_is_published_is_public() {
     }
 }
 
+/// A word that begins with "tower", not one that ends with it.
+const WITH_TOWERS: &str = "lower(' ' || title || ' ' || excerpt || ' ' || content) LIKE '% tower%' \
+    OR lower(content) LIKE '%>tower%' OR lower(content) LIKE '%-tower%' OR lower(title) LIKE '%-tower%'";
+
 #[tokio::test]
 async fn filters_choose_and_combine() {
     let site = Site::seeded(300).await;
@@ -147,7 +151,7 @@ async fn filters_choose_and_combine() {
         ("tag=15", "id IN (SELECT post_id FROM post_tags WHERE tag_id = 15)"),
         ("is_featured=true", "is_featured"),
         ("is_featured=0", "NOT is_featured"),
-        ("search=tower", "lower(title || excerpt || content) LIKE '%tower%'"),
+        ("search=tower", WITH_TOWERS),
         ("search=Łódź", "title LIKE '%Łódź%' OR excerpt LIKE '%Łódź%' OR content LIKE '%Łódź%'"),
         ("tag=maps&author=ada", "author_id = 1 AND id IN (SELECT post_id FROM post_tags WHERE tag_id = 9)"),
         ("category_slug=nowhere", "1 = 0"),
@@ -175,7 +179,7 @@ async fn wildcards_in_a_search_are_letters() {
         assert_eq!(found["meta"]["total"], 0, "{wildcard}");
     }
     site.data.change("UPDATE posts SET title = '100% granite_' WHERE id = (SELECT min(id) FROM posts WHERE status = 'published')").await;
-    assert_eq!(site.json("/api/v1/posts?search=0%25%20granite_").await["meta"]["total"], 1);
+    assert_eq!(site.json("/api/v1/posts?search=100%25%20granite_").await["meta"]["total"], 1);
 }
 
 #[tokio::test]

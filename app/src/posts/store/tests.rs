@@ -112,6 +112,15 @@ async fn every_page_of_every_order_begins_at_its_place_in_an_index() {
 }
 
 #[tokio::test]
+async fn a_search_goes_through_the_index_of_words() {
+    let (_folder, mut connection) = database().await;
+    let search = search_statement("granite tower", Columns::of(&[Column::Id]), 10, NOW, Dialect::Sqlite);
+    let found = plan(&mut connection, &search).await;
+    assert!(found.starts_with("SCAN posts_search VIRTUAL TABLE INDEX"), "{found}");
+    assert!(found.contains("SEARCH posts USING INTEGER PRIMARY KEY"), "{found}");
+}
+
+#[tokio::test]
 async fn counting_and_filtering_stay_in_an_index() {
     let (_folder, mut connection) = database().await;
     let one = |which: &str| Some(Which::Name(which.into()));
