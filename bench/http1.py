@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""CPU per proxied HTTP/1.1 request: cirque beside nginx and HAProxy, in alternating rounds of one run.
+"""CPU per proxied HTTP/1.1 request, plain and over TLS: cirque beside nginx and HAProxy, in alternating rounds of one run.
 
 Each proxy runs on the first core, its load (wrk) and its three backends (nginx, a fixed answer) on the second.
 What counts is the processor time that the kernel charges to the proxy's processes, divided by the requests
@@ -7,12 +7,14 @@ answered; so the other core's load does not matter, and neither does the clock. 
 
     bench/http1.py target/dist/cirque [--rounds 5] [--seconds 4]
 
-Needs nginx, haproxy and wrk (Debian packages). Everything listens on loopback and is stopped by pid.
+Needs nginx, haproxy, wrk and openssl (Debian packages). TLS is 1.3 with one ECDSA P-256 certificate for all; new TLS
+connections are made by `openssl s_time` on the second core, without resumption, one request each. Everything listens on loopback and is stopped by pid.
 """
 import argparse, os, re, shutil, signal, statistics, subprocess, sys, tempfile, time, socket, pathlib
 
 BACKENDS = [18101, 18102, 18103]
 PROXY = {"cirque": 18080, "cirque-pingora": 18081, "nginx": 18082, "haproxy": 18083}
+TLS = {"cirque": 18480, "cirque-pingora": 18481, "nginx": 18482, "haproxy": 18483}
 ADMIN = {"cirque": 18090, "cirque-pingora": 18091}
 TICK = os.sysconf("SC_CLK_TCK")
 
@@ -37,6 +39,17 @@ http {{ sendfile on; tcp_nopush on; client_body_temp_path {root}/b1; proxy_temp_
 uwsgi_temp_path {root}/b4; scgi_temp_path {root}/b5; {servers} }}"""
 
 
+def certificate(root):
+    """A self-signed one: chain and key, and both in one file as HAProxy wants it."""
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
+         "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1",
+         "-keyout", str(root / "tls.key"), "-out", str(root / "tls.pem")],
+        check=True, capture_output=True,
+    )
+    (root / "both.pem").write_text((root / "tls.pem").read_text() + (root / "tls.key").read_text())
+
+
 def nginx_conf(root, log):
     servers = "".join(f"server 127.0.0.1:{port} max_fails=3 fail_timeout=30s;" for port in BACKENDS)
     access = f"access_log {root}/nginx.access combined buffer=64k flush=1s;" if log else "access_log off;"
@@ -45,7 +58,9 @@ events {{ worker_connections 8192; }}
 http {{ {access} client_body_temp_path {root}/n1; proxy_temp_path {root}/n2; fastcgi_temp_path {root}/n3;
 uwsgi_temp_path {root}/n4; scgi_temp_path {root}/n5; keepalive_requests 1000000;
 upstream app {{ least_conn; {servers} keepalive 512; keepalive_requests 1000000; }}
-server {{ listen 127.0.0.1:{PROXY['nginx']} backlog=4096; location / {{ proxy_pass http://app; proxy_http_version 1.1;
+server {{ listen 127.0.0.1:{PROXY['nginx']} backlog=4096; listen 127.0.0.1:{TLS['nginx']} ssl backlog=4096;
+ssl_certificate {root}/tls.pem; ssl_certificate_key {root}/tls.key; ssl_protocols TLSv1.2 TLSv1.3; ssl_session_cache shared:s:10m;
+location / {{ proxy_pass http://app; proxy_http_version 1.1;
 proxy_set_header Connection ""; proxy_set_header Host $host; proxy_set_header X-Real-IP $remote_addr;
 proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for; proxy_set_header X-Forwarded-Proto $scheme;
 proxy_set_header X-Request-ID $request_id; proxy_next_upstream error timeout http_502 http_503; }} }} }}"""
@@ -65,6 +80,7 @@ defaults
   timeout http-request 15s
 {logging}frontend f
   bind 127.0.0.1:{PROXY['haproxy']}
+  bind 127.0.0.1:{TLS['haproxy']} ssl crt {root}/both.pem alpn http/1.1
   option forwardfor
   http-request set-header X-Forwarded-Proto http
   http-request set-header X-Real-IP %[src]
@@ -97,6 +113,10 @@ keepalive_requests = 1000000
 [[listeners]]
 name = "l"
 address = "127.0.0.1:{PROXY[name]}"
+[[listeners]]
+name = "tls"
+address = "127.0.0.1:{TLS[name]}"
+tls = {{ certificates = [{{ cert = "{root}/tls.pem", key = "{root}/tls.key" }}] }}
 [[routes]]
 name = "r"
 upstream = "app"
@@ -153,8 +173,15 @@ def start(command, core, port):
     return process
 
 
-def load(port, connections, seconds, path, extra):
-    command = ["taskset", "-c", "1", "wrk", "-t1", f"-c{connections}", f"-d{seconds}s", *extra, f"http://127.0.0.1:{port}{path}"]
+def handshakes(port, seconds, path):
+    """New TLS connections, one request each: how many."""
+    command = ["taskset", "-c", "1", "openssl", "s_time", "-connect", f"127.0.0.1:{port}", "-new", "-time", str(seconds), "-www", path]
+    out = subprocess.run(command, capture_output=True, text=True).stdout
+    return int(re.search(r"(\d+) connections in \d+ real", out).group(1)), ""
+
+
+def load(port, connections, seconds, path, extra, scheme="http"):
+    command = ["taskset", "-c", "1", "wrk", "-t1", f"-c{connections}", f"-d{seconds}s", *extra, f"{scheme}://127.0.0.1:{port}{path}"]
     out = subprocess.run(command, capture_output=True, text=True).stdout
     bad = re.search(r"Non-2xx.*: (\d+)", out) or re.search(r"Socket errors: (.*)", out)
     return int(re.search(r"(\d+) requests in", out).group(1)), bad.group(0) if bad else ""
@@ -167,7 +194,21 @@ SCENARIOS = {
     "16 KiB, 64 connections": (64, "/16k", [], False),
     "1 MiB, 16 connections": (16, "/1m", [], False),
     "new connection each, 64": (64, "/", ["-H", "Connection: close"], False),
+    "TLS, small body, 64": (64, "/", ["tls"], False),
+    "TLS, 16 KiB, 64": (64, "/16k", ["tls"], False),
+    "TLS, 1 MiB, 16": (16, "/1m", ["tls"], False),
+    "TLS, new connection each": (1, "/", ["handshakes"], False),
 }
+
+
+def once(name, scenario, seconds):
+    """One round of a scenario at one proxy."""
+    connections, path, extra, _ = scenario
+    if extra == ["handshakes"]:
+        return handshakes(TLS[name], seconds, path)
+    if extra == ["tls"]:
+        return load(TLS[name], connections, seconds, path, [], "https")
+    return load(PROXY[name], connections, seconds, path, extra)
 
 
 def idle_memory(pid, port, count):
@@ -198,10 +239,11 @@ def main():
     with tempfile.TemporaryDirectory() as directory:
         root = pathlib.Path(directory)
         root.chmod(0o755)
+        certificate(root)
         held = [start(["nginx", "-c", write(root / "backend.conf", backend_conf(root))], "1", BACKENDS[0])]
         try:
             print(f"{'scenario':<30}" + "".join(f"{name:>24}" for name in names) + "   ratio to nginx")
-            for scenario, (connections, path, extra, log) in SCENARIOS.items():
+            for scenario, (_, _, _, log) in SCENARIOS.items():
                 if options.only and options.only not in scenario:
                     continue
                 running = {}
@@ -216,11 +258,11 @@ def main():
                 samples = {name: [] for name in names}
                 troubles = set()
                 for name in names:
-                    load(PROXY[name], connections, 1, path, extra)
+                    once(name, SCENARIOS[scenario], 1)
                 for _ in range(options.rounds):
                     for name in names:
                         before = cpu_nanos(running[name].pid)
-                        requests, bad = load(PROXY[name], connections, options.seconds, path, extra)
+                        requests, bad = once(name, SCENARIOS[scenario], options.seconds)
                         spent = cpu_nanos(running[name].pid) - before
                         samples[name].append(spent / 1000 / requests)
                         if bad:
@@ -244,7 +286,7 @@ def main():
 
 
 if __name__ == "__main__":
-    for tool in ("nginx", "haproxy", "wrk"):
+    for tool in ("nginx", "haproxy", "wrk", "openssl"):
         if not shutil.which(tool):
             sys.exit(f"{tool} is missing: apt-get install nginx haproxy wrk")
     main()

@@ -9,6 +9,7 @@ mod parse;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use cirque_shared::config::{Invalid, Shown};
@@ -18,7 +19,8 @@ use crate::certificate::Files;
 use pattern::{HostPattern, PathPattern};
 use policy::{
     Access, Action, AdminToken, Balance, Client, Conditions, ErrorPage, Fails, HashBy, HeaderRules, Http1,
-    Maintenance, Outlier, Probe, Protocols, RateLimit, Retry, Rewrite, Timeouts, TlsVersion, Unavailable,
+    Maintenance, Outlier, Probe, Protocols, RateLimit, Reach, Retry, Rewrite, Timeouts, TlsVersion,
+    Unavailable,
 };
 
 /// The compiled-in defaults and the reference of every key.
@@ -143,6 +145,8 @@ pub struct Route {
     pub timeout: Duration,
     /// The largest request body in bytes; `None`: any.
     pub max_body: Option<u64>,
+    /// Fields after a chunked body that are passed on.
+    pub trailers: Arc<[String]>,
     /// When and how often to try again.
     pub retry: Retry,
     /// What changes in the head that backends get.
@@ -176,6 +180,8 @@ pub struct Upstream {
     pub queue_timeout: Duration,
     /// How long each step may take.
     pub timeouts: Timeouts,
+    /// What is spoken to its backends.
+    pub reach: Reach,
     /// Whether all are tried when none is available.
     pub fail_open: bool,
     /// What is answered when none is available.
@@ -188,6 +194,15 @@ pub struct Upstream {
     pub backends: Vec<Backend>,
 }
 
+/// Where a backend listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Address {
+    /// TCP.
+    Inet(SocketAddr),
+    /// A unix socket.
+    Unix(PathBuf),
+}
+
 /// One address in an upstream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Backend {
@@ -196,7 +211,7 @@ pub struct Backend {
     /// As written, for humans.
     pub name: String,
     /// Where.
-    pub address: SocketAddr,
+    pub address: Address,
     /// 0 to 1000; 0 gets nothing new.
     pub weight: u32,
     /// Whether it is only asked when no other can be.

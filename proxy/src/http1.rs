@@ -5,6 +5,7 @@
 
 pub(crate) mod answer;
 mod attempt;
+mod bridge;
 pub(crate) mod chunked;
 mod connection;
 mod deliver;
@@ -15,6 +16,7 @@ mod lines;
 mod refuse;
 mod relay;
 mod target;
+mod trailers;
 mod tunnel;
 mod upload;
 mod write;
@@ -61,6 +63,7 @@ impl Http1 {
                 let site = edge.site();
                 for member in site.upstreams.iter().flat_map(|upstream| &upstream.backends) {
                     member.idle.sweep(Instant::now());
+                    member.dial.sweep(Instant::now());
                 }
             }
         });

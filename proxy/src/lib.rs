@@ -26,6 +26,7 @@ mod headers;
 mod limit;
 mod route;
 
+mod dial;
 mod tls;
 
 mod balance;

@@ -197,7 +197,7 @@ impl ProxyHttp for Phases {
                 let upstream = exchange.route().and_then(|route| route.upstream.as_ref());
                 let timeouts = upstream.map(|upstream| upstream.config.timeouts).unwrap_or_default();
                 let attempt = exchange.attempt_timeout().unwrap_or(Duration::MAX);
-                Ok(Box::new(peer::peer(&backend, &timeouts, exchange.remaining().min(attempt))))
+                Ok(Box::new(peer::peer(&backend, &timeouts, exchange.remaining().min(attempt))?))
             }
             Err(refusal) => ctx.refuse(refusal),
         }
@@ -330,7 +330,9 @@ impl ProxyHttp for Phases {
         } else if ctx.refusal.is_some() || *e.esource() == ErrorSource::Downstream {
             false
         } else {
-            let failure = failure::after_send(&e, is_reused);
+            // pingora marks GOAWAY and REFUSED_STREAM so.
+            e.retry.decide_reuse(is_reused);
+            let failure = failure::after_send(&e, is_reused, e.retry());
             ctx.fail(session, ctx.of_attempt(failure))
         };
         // Always decided: an undecided `ReusedOnly` panics in pingora.

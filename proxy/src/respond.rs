@@ -191,7 +191,7 @@ impl Refusal {
     }
 
     /// What the client reads: what happened, and what to do where there is something to do.
-    fn detail(self) -> &'static str {
+    pub(crate) fn detail(self) -> &'static str {
         match self {
             Self::Malformed => "The request could not be understood.",
             Self::NoRoute => "Nothing is served at this host and path.",
@@ -218,6 +218,18 @@ impl Refusal {
             Self::Rate => "Too many requests. Please slow down.",
             Self::Overload => "This site is busy. Please try again shortly.",
             Self::ReaderTooSlow => "The answer was read too slowly.",
+        }
+    }
+
+    /// The code of gRPC that stands for it, as its clients would translate the status (gRPC's
+    /// `http-grpc-status-mapping`).
+    pub(crate) fn grpc_code(self) -> u8 {
+        match self.status() {
+            400 => 13,
+            403 => 7,
+            404 => 12,
+            429 | 502 | 503 | 504 => 14,
+            _ => 2,
         }
     }
 

@@ -83,12 +83,12 @@ impl Upstream {
         // Who comes new into a running edge starts slowly; at the start all are new alike.
         let new_since = previous.map(|_| clock.millis(Instant::now()));
         let make = |config_of: &config::Backend, metrics: Arc<BackendMetrics>| {
-            Arc::new(Backend::new(config_of, metrics, Arc::clone(&queue), new_since))
+            Arc::new(Backend::new(config_of, &config.reach, metrics, Arc::clone(&queue), new_since))
         };
         let member = |config_of: &config::Backend| {
             let same_id = before.iter().find(|member| member.config.id == config_of.id);
             let backend = match same_id {
-                Some(member) if member.backend.is(config_of) => Arc::clone(&member.backend),
+                Some(member) if member.backend.is(config_of, &config.reach) => Arc::clone(&member.backend),
                 Some(member) => make(config_of, Arc::clone(&member.backend.metrics)),
                 None => make(config_of, Arc::new(metrics.backend(&config.name, &config_of.id))),
             };

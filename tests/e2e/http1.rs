@@ -4,4 +4,5 @@ mod answers;
 mod requests;
 mod settings;
 mod slowness;
+mod trailers;
 mod tunnels;

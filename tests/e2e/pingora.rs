@@ -14,6 +14,7 @@ mod probes;
 mod protocol;
 mod proxying;
 mod queueing;
+mod reaching;
 mod reload;
 mod retries;
 mod routing;

@@ -3,7 +3,7 @@
 //! In reading order: [`eventually()`] waits, [`process`] owns a child, [`ports`] hands out addresses,
 //! [`client`], [`frames`] and [`load`] are the outside world, [`backend`] and [`chaos`] are what goes wrong behind the edge,
 //! [`recorder`] is the strict witness of what a proxy forwards, [`reference`](mod@reference) two other proxies,
-//! [`postgres`] a database server, [`curl`](mod@curl) a client that others wrote, [`pki`] makes certificates,
+//! [`postgres`] a database server, [`curl`](mod@curl) and [`grpc`] are clients that others wrote, [`pki`] makes certificates,
 //! [`scrape`] reads metrics, [`edge`], [`node`] and [`cluster`] put a whole system together.
 //! Everything here blocks: a test is a plain function that reads from top to bottom.
 
@@ -16,6 +16,7 @@ pub mod document;
 pub mod edge;
 pub mod eventually;
 pub mod frames;
+pub mod grpc;
 pub mod http;
 pub mod load;
 pub mod node;

@@ -33,6 +33,23 @@ impl Reference {
         Reference::start("haproxy", backend, haproxy_conf, &["-db", "-f"], &[])
     }
 
+    /// nginx as a server behind the edge: it listens as `listen` says (`{}` stands for its address), answers `/` with
+    /// what it knows of the connection as headers, and passes `/to/` on to `backend`.
+    pub fn serving(listen: &str, keys: &str, backend: SocketAddr) -> Reference {
+        let (listen, keys) = (listen.to_owned(), keys.to_owned());
+        Reference::launch("nginx", &["-c"], &["-e", "stderr"], |address, folder| {
+            let listen = listen.replace("{}", &address.to_string());
+            format!(
+                "{}  server {{\n    {listen}\n    {keys}\n    client_max_body_size 64m;\n\
+                 \x20   add_header X-Protocol $server_protocol;\n    add_header X-Sni $ssl_server_name;\n\
+                 \x20   location = / {{ return 200 'nginx'; }}\n\
+                 \x20   location /to/ {{ proxy_pass http://{backend}; proxy_http_version 1.1; \
+                 proxy_request_buffering off; proxy_buffering off; }}\n  }}\n}}\n",
+                nginx_head(folder),
+            )
+        })
+    }
+
     pub fn address(&self) -> SocketAddr {
         self.address
     }
@@ -44,10 +61,19 @@ impl Reference {
         before: &[&str],
         after: &[&str],
     ) -> Reference {
+        Reference::launch(program, before, after, |address, folder| conf(address, backend, folder))
+    }
+
+    fn launch(
+        program: &str,
+        before: &[&str],
+        after: &[&str],
+        conf: impl Fn(SocketAddr, &Path) -> String,
+    ) -> Reference {
         let folder = tempfile::tempdir().expect("the temporary directory is writable");
         let address = ports::address();
         let file = folder.path().join("conf");
-        fs::write(&file, conf(address, backend, folder.path())).expect("the temporary directory is writable");
+        fs::write(&file, conf(address, folder.path())).expect("the temporary directory is writable");
         let mut command = Command::new(found(program));
         command.args(before).arg(&file).args(after);
         let process = Process::spawn(program, &mut command);
@@ -64,7 +90,8 @@ fn found(program: &str) -> String {
     if Path::new(&sbin).exists() { sbin } else { program.to_owned() }
 }
 
-fn nginx_conf(address: SocketAddr, backend: SocketAddr, folder: &Path) -> String {
+/// Everything before nginx's own upstreams and servers; its `http` is left open.
+fn nginx_head(folder: &Path) -> String {
     let folder = folder.display();
     let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
         .iter()
@@ -73,13 +100,19 @@ fn nginx_conf(address: SocketAddr, backend: SocketAddr, folder: &Path) -> String
     format!(
         "daemon off;\nmaster_process off;\npid {folder}/pid;\nerror_log /dev/null;\n\
          events {{ worker_connections 256; }}\n\
-         http {{\n  access_log off;\n{temporary}\
-         \x20 large_client_header_buffers 4 32k;\n\
+         http {{\n  access_log off;\n{temporary}"
+    )
+}
+
+fn nginx_conf(address: SocketAddr, backend: SocketAddr, folder: &Path) -> String {
+    format!(
+        "{}  large_client_header_buffers 4 32k;\n\
          \x20 upstream recorder {{ server {backend}; keepalive 8; }}\n\
          \x20 server {{\n    listen {address};\n    server_name site.test;\n    location / {{\n\
          \x20     proxy_pass http://recorder;\n      proxy_http_version 1.1;\n\
          \x20     proxy_set_header Connection '';\n      proxy_set_header Host $host;\n\
-         \x20   }}\n  }}\n}}\n"
+         \x20   }}\n  }}\n}}\n",
+        nginx_head(folder),
     )
 }
 

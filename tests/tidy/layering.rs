@@ -27,7 +27,7 @@ const PROXY: Layers = Layers {
         &["access_log", "door"],
         &["upstream", "tls"],
         &["operator"],
-        &["metrics", "balance", "durable"],
+        &["metrics", "balance", "durable", "dial"],
         &["respond"],
         &["retry"],
         &["route", "limit", "descriptors"],

@@ -5,6 +5,7 @@ mod availability;
 mod headers;
 mod limits;
 mod listener;
+mod reach;
 mod route;
 mod routing;
 mod upstream;

@@ -3,6 +3,7 @@
 mod availability;
 mod balance;
 mod limits;
+mod reach;
 mod retry;
 mod routing;
 
@@ -11,6 +12,7 @@ use std::time::Duration;
 pub use availability::{Fails, Outlier, PROBE_KIND, Probe, ProbeKind, Unavailable};
 pub use balance::{BALANCE, Balance, HashBy};
 pub use limits::{Access, Rate, RateKey, RateLimit};
+pub use reach::{BackendTls, PROTOCOLS, Protocol, Reach};
 pub use retry::{RETRY_ON, Retry, RetryOn};
 pub use routing::{
     Action, Conditions, ErrorPage, HeaderCondition, HeaderRules, Maintenance, Page, Redirect, Respond,

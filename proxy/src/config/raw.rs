@@ -14,7 +14,9 @@ pub use route::{
     ErrorPage, HeaderCondition, HeaderRules, Maintenance, RateLimit, Redirect, Respond, Retry, Route,
     RoutePolicy,
 };
-pub use upstream::{Backend, BackendPolicy, Outlier, Probe, Unavailable, Upstream, UpstreamPolicy};
+pub use upstream::{
+    Backend, BackendPolicy, BackendTls, Outlier, Probe, Unavailable, Upstream, UpstreamPolicy,
+};
 
 impl File {
     /// The file with everything that it leaves out: the settings of `reference`, and in each object what it

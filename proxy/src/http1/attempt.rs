@@ -4,10 +4,10 @@ use std::future::{Future as _, poll_fn};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use super::answer::{self, Answer};
+use super::bridge;
 use super::connection::Connection;
 use super::head::EndFinder;
 use super::io::{Outgoing, PIECE, poll_append};
@@ -15,7 +15,9 @@ use super::lines::{Name, lines, name};
 use super::relay::{Work, facts};
 use super::upload::Refused;
 use super::write::{self, Onward};
+use crate::config::policy::{Protocol, Timeouts};
 use crate::config::template::Facts;
+use crate::dial::Io;
 use crate::exchange::Exchange;
 use crate::headers::rules::Edit;
 use crate::limit::pace::Floor;
@@ -37,7 +39,7 @@ const HEAD_ROOM: usize = 256;
 
 /// A connection to a backend, in use by one attempt.
 pub(super) struct Peer {
-    pub(super) io: TcpStream,
+    pub(super) io: Io,
     is_reused: bool,
     pub(super) out: Outgoing,
     pub(super) input: Vec<u8>,
@@ -78,7 +80,7 @@ impl Connection<'_> {
         let out = &mut peer.out.bytes;
         let id = &exchange.head().id;
         out.reserve(work.request.len + HEAD_ROOM);
-        let host = &backend.name;
+        let host = backend.dial.host(&backend.name);
         let edit = exchange.route().and_then(|route| {
             Edit::of(&route.config.request_headers, || {
                 let facts = facts(&self.input, work.request, &work.told, exchange);
@@ -114,7 +116,7 @@ impl Connection<'_> {
         let most = work.attempt_timeout.unwrap_or(Duration::MAX).min(work.timeouts.connect);
         let is_cut_short = deadline < now + most;
         self.clock.set((now + most).min(deadline));
-        let connecting = TcpStream::connect(backend.address);
+        let connecting = dialled(backend, &work.timeouts);
         tokio::pin!(connecting);
         let clock = &mut self.clock;
         let connected = poll_fn(|cx| {
@@ -123,13 +125,11 @@ impl Connection<'_> {
             }
             clock.poll_ring(cx).map(|()| Err(Failure::ConnectTimeout))
         });
-        let io = connected.await.map_err(|failure| match failure {
+        let (io, is_reused) = connected.await.map_err(|failure| match failure {
             Failure::ConnectTimeout if is_cut_short => Ended::RanOut,
             failure => Ended::Backend(failure),
         })?;
-        // Without it small pieces would wait for acknowledgements; where it fails, they do.
-        let _ = io.set_nodelay(true);
-        Ok(Peer::new(io, false, now))
+        Ok(Peer::new(io, is_reused, now))
     }
 
     /// Sends the request and reads heads until a final one; interim ones are passed on.
@@ -298,8 +298,22 @@ impl Connection<'_> {
     }
 }
 
+/// A connection that speaks HTTP/1.1 on our side, and whether the one below it was there before.
+async fn dialled(backend: &Backend, timeouts: &Timeouts) -> std::io::Result<(Io, bool)> {
+    let dial = &backend.dial;
+    match dial.reach.protocol {
+        Protocol::Http1 => Ok((dial.open().await?, false)),
+        Protocol::Http2 => {
+            let share = dial.http2.share(dial, timeouts.keepalive).await?;
+            let is_reused = share.is_reused;
+            let scheme = if dial.trust.is_some() { "https" } else { "http" };
+            Ok((Io::Bridge(bridge::build(share, scheme)), is_reused))
+        }
+    }
+}
+
 impl Peer {
-    fn new(io: TcpStream, is_reused: bool, now: Instant) -> Self {
+    fn new(io: Io, is_reused: bool, now: Instant) -> Self {
         let (out, input) = (Outgoing::default(), Vec::new());
         Self {
             io,

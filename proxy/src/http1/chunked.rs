@@ -1,7 +1,7 @@
 //! Decodes chunked bodies strictly (RFC 9112 §7.1), whatever pieces they arrive in.
 //!
-//! Extensions and trailers are read within bounds and dropped: forwarding them would be a way past every
-//! other check.
+//! Extensions are read within bounds and dropped, and so are trailers that nobody listed: forwarding them would be
+//! a way past every other check.
 
 /// Bytes of extensions and trailers that a body may have beyond its own size: they cost us, and are dropped.
 const MOST_EXTRA: u64 = 4096;
@@ -65,7 +65,17 @@ impl Decoder {
     /// Decodes as much of `input` as belongs to the body, handing each piece of data to `data`.
     ///
     /// Returns how many bytes were used: all of them, unless the body ended.
-    pub(crate) fn decode(&mut self, input: &[u8], mut data: impl FnMut(&[u8])) -> Result<usize, NotChunked> {
+    pub(crate) fn decode(&mut self, input: &[u8], data: impl FnMut(&[u8])) -> Result<usize, NotChunked> {
+        self.decode_all(input, data, |_| {})
+    }
+
+    /// The same, handing each byte of the trailer lines to `trailer`; the empty line after them is not.
+    pub(crate) fn decode_all(
+        &mut self,
+        input: &[u8],
+        mut data: impl FnMut(&[u8]),
+        mut trailer: impl FnMut(u8),
+    ) -> Result<usize, NotChunked> {
         let mut at = 0;
         while at < input.len() && self.state != State::Done {
             if self.state == State::Data {
@@ -80,7 +90,13 @@ impl Decoder {
                 }
                 continue;
             }
-            self.step(input[at])?;
+            let (before, byte) = (self.state, input[at]);
+            self.step(byte)?;
+            match (before, byte) {
+                (State::TrailerStart, b'\r') => {}
+                (State::TrailerStart | State::Trailer | State::TrailerLf, byte) => trailer(byte),
+                _ => {}
+            }
             at += 1;
         }
         Ok(at)

@@ -34,6 +34,9 @@ impl Connection<'_> {
         backend: &Backend,
     ) -> Turn {
         let mut download = Download::new(answer.body, work.request.is_http10);
+        if let Some(route) = exchange.route() {
+            download = download.with_trailers(&route.config.trailers);
+        }
         // What came of the body with the head is looked at before anything leaves: an answer that is broken
         // already can still be replaced by one of ours.
         let mut begun = Vec::new();

@@ -1,7 +1,10 @@
 //! An answer's body on its way to the client: where it ends, and how that end is shown.
 
 use super::answer::BodyLength;
+use std::sync::Arc;
+
 use super::chunked::{self, Decoder};
+use super::trailers::{self, Trailers};
 
 /// How an answer's body is shown to end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +26,7 @@ pub(crate) struct Broken;
 pub(crate) struct Download {
     source: Source,
     pub(crate) shown: Shown,
+    trailers: Option<Trailers>,
     /// Bytes of content forwarded.
     pub(crate) sent: u64,
 }
@@ -44,7 +48,15 @@ impl Download {
             BodyLength::Chunked => (Source::Chunked(Decoder::default()), in_pieces),
             BodyLength::UntilClose => (Source::UntilClose { ended: false }, in_pieces),
         };
-        Self { source, shown, sent: 0 }
+        Self { source, shown, trailers: None, sent: 0 }
+    }
+
+    /// Passes on the trailers that a route lists, where the client gets chunks.
+    pub(crate) fn with_trailers(mut self, listed: &Arc<[String]>) -> Self {
+        if self.shown == Shown::Chunked {
+            self.trailers = Trailers::wanted(listed);
+        }
+        self
     }
 
     /// Whether all of it was read.
@@ -75,13 +87,19 @@ impl Download {
             Source::Chunked(decoder) => {
                 let was_done = decoder.is_done();
                 let mut sent = 0;
-                let used = decoder.decode(input, |data| {
+                let trailers = &mut self.trailers;
+                let data = |data: &[u8]| {
                     sent += data.len() as u64;
                     append(data, shown, out);
+                };
+                let used = decoder.decode_all(input, data, |byte| {
+                    if let Some(trailers) = trailers {
+                        trailers.take(byte);
+                    }
                 });
                 self.sent += sent;
                 if decoder.is_done() && !was_done && shown == Shown::Chunked {
-                    out.extend_from_slice(chunked::END);
+                    trailers::end(self.trailers.as_ref(), out);
                 }
                 used.map_err(|_| Broken)
             }

@@ -71,6 +71,7 @@ impl Connection<'_> {
         let Ok(upload) = Upload::new(request.body, max, kept) else {
             return self.refuse(request, &mut exchange, Refusal::BodyTooLarge).await;
         };
+        let upload = upload.with_trailers(&route.config.trailers);
         let is_to_head = self.input[request.method.clone()] == *b"HEAD";
         let timeouts = upstream.config.timeouts;
         let target = rewrite::target(&route.config.rewrite, &self.input[request.target.clone()]);

@@ -1,7 +1,10 @@
 //! A request's body on its way to a backend: counted, framed anew, and kept for another attempt while it is small.
 
+use std::sync::Arc;
+
 use super::chunked::{self, Decoder};
 use super::head::BodyLength;
+use super::trailers::{self, Trailers};
 
 /// Why a body cannot be forwarded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,6 +22,7 @@ pub(crate) struct Upload {
     /// What was read so far, while that is little enough to be sent again.
     replay: Option<Vec<u8>>,
     most_replayed: usize,
+    trailers: Option<Trailers>,
     max: Option<u64>,
     /// Bytes of content read from the client.
     pub(crate) read: u64,
@@ -43,7 +47,16 @@ impl Upload {
             BodyLength::Known(left) => Framing::Known { left },
             BodyLength::Chunked => Framing::Chunked(Decoder::default()),
         };
-        Ok(Self { framing, replay: Some(Vec::new()), most_replayed, max, read: 0, is_dead: false })
+        let replay = Some(Vec::new());
+        Ok(Self { framing, replay, most_replayed, trailers: None, max, read: 0, is_dead: false })
+    }
+
+    /// Passes on the trailers that a route lists.
+    pub(crate) fn with_trailers(mut self, listed: &Arc<[String]>) -> Self {
+        if matches!(self.framing, Framing::Chunked(_)) {
+            self.trailers = Trailers::wanted(listed);
+        }
+        self
     }
 
     /// Whether all of it was read.
@@ -86,7 +99,16 @@ impl Upload {
                 let (replay, most) = (&mut self.replay, self.most_replayed);
                 let was_done = decoder.is_done();
                 let mut content = Vec::new();
-                let used = decoder.decode(input, |data| content.extend_from_slice(data));
+                let trailers = &mut self.trailers;
+                let used = decoder.decode_all(
+                    input,
+                    |data| content.extend_from_slice(data),
+                    |byte| {
+                        if let Some(trailers) = trailers {
+                            trailers.take(byte);
+                        }
+                    },
+                );
                 let Ok(used) = used else {
                     self.is_dead = true;
                     return Err(Refused::Malformed);
@@ -95,7 +117,7 @@ impl Upload {
                 keep(replay, most, &content);
                 chunked::encode(&content, out);
                 if decoder.is_done() && !was_done {
-                    out.extend_from_slice(chunked::END);
+                    trailers::end(self.trailers.as_ref(), out);
                 }
                 used
             }
@@ -116,7 +138,7 @@ impl Upload {
             Framing::Chunked(decoder) => {
                 chunked::encode(kept, out);
                 if decoder.is_done() {
-                    out.extend_from_slice(chunked::END);
+                    trailers::end(self.trailers.as_ref(), out);
                 }
             }
         }

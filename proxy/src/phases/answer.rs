@@ -1,5 +1,6 @@
 //! Sends an answer of the edge's own through pingora.
 
+use bytes::Bytes;
 use pingora::http::ResponseHeader;
 use pingora::proxy::Session;
 
@@ -15,9 +16,23 @@ pub(super) async fn send(session: &mut Session, refusal: Refusal, ctx: &Ctx) -> 
         return false;
     }
     let Some(exchange) = &ctx.exchange else { return false };
+    if session.get_header_bytes("content-type").starts_with(b"application/grpc") {
+        return deliver(session, in_grpc(refusal), is_whole_request(refusal), ctx).await;
+    }
     let accept = String::from_utf8_lossy(session.get_header_bytes("accept")).into_owned();
     let answer = exchange.answer_to(refusal, &accept);
     deliver(session, answer, is_whole_request(refusal), ctx).await
+}
+
+/// A refusal as clients of gRPC read it: its code in a head that is also the trailers, and no message.
+fn in_grpc(refusal: Refusal) -> Answer {
+    let code = refusal.grpc_code().to_string();
+    Answer {
+        status: 200,
+        content_type: "application/grpc".into(),
+        body: Bytes::new(),
+        fields: vec![("grpc-status", code), ("grpc-message", refusal.detail().to_owned())],
+    }
 }
 
 /// Sends the answer that a route itself names.

@@ -9,13 +9,18 @@ use crate::retry::Failure;
 pub(super) fn before_send(error: &Error) -> Failure {
     match error.etype() {
         ErrorType::ConnectTimedout | ErrorType::TLSHandshakeTimedout => Failure::ConnectTimeout,
+        // A kept connection of HTTP/2 that takes no more requests.
+        ErrorType::H2Error => Failure::StaleConnection,
         _ => Failure::Connect,
     }
 }
 
 /// An attempt that had a connection; `is_reused`: one from the pool.
-pub(super) fn after_send(error: &Error, is_reused: bool) -> Failure {
+///
+/// `is_untouched`: the backend said that it did not look at the request (RFC 9113 §8.7).
+pub(super) fn after_send(error: &Error, is_reused: bool, is_untouched: bool) -> Failure {
     match error.etype() {
+        ErrorType::H2Error if is_untouched => Failure::StaleConnection,
         ErrorType::ReadTimedout => Failure::ReadTimeout,
         ErrorType::WriteTimedout => Failure::WriteTimeout,
         ErrorType::ConnectionClosed | ErrorType::ReadError | ErrorType::WriteError if is_reused => {
@@ -53,8 +58,16 @@ mod tests {
             (ErrorType::ReadTimedout, true, Failure::ReadTimeout),
             (ErrorType::InvalidHTTPHeader, true, Failure::Protocol),
         ] {
-            assert_eq!(after_send(&Error::new(error.clone()), is_reused), expected, "{error:?}");
+            assert_eq!(after_send(&Error::new(error.clone()), is_reused, false), expected, "{error:?}");
         }
+    }
+
+    #[test]
+    fn a_request_that_the_backend_did_not_look_at_is_not_its_fault() {
+        let error = Error::new(ErrorType::H2Error);
+        assert_eq!(after_send(&error, true, true), Failure::StaleConnection);
+        assert_eq!(after_send(&error, true, false), Failure::Protocol);
+        assert_eq!(before_send(&error), Failure::StaleConnection);
     }
 
     #[test]

@@ -1,15 +1,13 @@
 //! One address in an upstream: what everyone may read of it without a lock, and who is using it.
 //!
-//! It outlives the configuration that named it: a reload that keeps upstream, id and address keeps the backend,
+//! It outlives the configuration that named it: a reload that keeps upstream, id, address and the way to it keeps the backend,
 //! with what is in flight, what is held against it and its idle connections. What a file may change about it
 //! (its weight, its limits) is the pool's.
 
-use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
 use super::availability::Availability;
@@ -18,6 +16,8 @@ use super::idle::Pool;
 use super::queue::Queue;
 use crate::balance::load::Penalty;
 use crate::config;
+use crate::config::policy::Reach;
+use crate::dial::{Dial, Io};
 use crate::metrics::BackendMetrics;
 
 /// Available, with nothing held against it.
@@ -34,11 +34,12 @@ pub(crate) struct Backend {
     pub(crate) id: String,
     /// Its address as written, for humans.
     pub(crate) name: String,
-    pub(crate) address: SocketAddr,
+    /// The way to it.
+    pub(crate) dial: Dial,
     /// Shared with a backend of the same id at another address, before or after it.
     pub(crate) metrics: Arc<BackendMetrics>,
     /// Connections that wait for the next request.
-    pub(crate) idle: Pool<TcpStream>,
+    pub(crate) idle: Pool<Io>,
     /// Written by [`super::Upstream::apply`] only.
     pub(super) facts: Mutex<Availability>,
     /// Rung when an attempt failed, so that the next probe comes soon.
@@ -81,6 +82,7 @@ impl Backend {
     /// A backend; `new_since`: the millisecond from which it starts slowly.
     pub(super) fn new(
         config: &config::Backend,
+        reach: &Reach,
         metrics: Arc<BackendMetrics>,
         queue: Arc<Queue>,
         new_since: Option<u64>,
@@ -89,7 +91,7 @@ impl Backend {
         Self {
             id: config.id.clone(),
             name: config.name.clone(),
-            address: config.address,
+            dial: Dial::new(config, reach),
             metrics,
             idle: Pool::default(),
             facts: Mutex::default(),
@@ -104,8 +106,8 @@ impl Backend {
     }
 
     /// Whether this configuration means this backend.
-    pub(super) fn is(&self, config: &config::Backend) -> bool {
-        self.id == config.id && self.address == config.address && self.name == config.name
+    pub(super) fn is(&self, config: &config::Backend, reach: &Reach) -> bool {
+        self.id == config.id && self.dial.is(config, reach) && self.name == config.name
     }
 
     /// Counts one more attempt in flight, from before it connects until the lease is dropped; `None` when it has

@@ -1,11 +1,11 @@
 //! Idle connections to one backend: the newest is used first, and none that was closed meanwhile.
 
-use std::io;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::net::TcpStream;
 use tokio::time::Instant;
+
+use crate::dial::Io;
 
 /// Idle connections that are kept for one backend.
 const MOST_IDLE: usize = 512;
@@ -13,14 +13,12 @@ const MOST_IDLE: usize = 512;
 /// A connection that can be kept for another request.
 pub(crate) trait Keep {
     /// Whether it is open and nothing has come that nobody asked for, as far as can be known without a wait.
-    fn is_quiet(&self) -> bool;
+    fn is_quiet(&mut self) -> bool;
 }
 
-impl Keep for TcpStream {
-    fn is_quiet(&self) -> bool {
-        // The runtime knows of a close or of stray bytes without a system call of ours.
-        let mut byte = [0_u8; 1];
-        matches!(self.try_read(&mut byte), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+impl Keep for Io {
+    fn is_quiet(&mut self) -> bool {
+        Self::is_quiet(self)
     }
 }
 
@@ -44,7 +42,7 @@ impl<T: Keep> Pool<T> {
     /// A connection that is open as far as can be known; newer ones that are not are dropped on the way.
     pub(crate) fn take(&self, now: Instant) -> Option<T> {
         let mut idle = self.lock();
-        while let Some(candidate) = idle.pop() {
+        while let Some(mut candidate) = idle.pop() {
             if now < candidate.until && candidate.connection.is_quiet() {
                 return Some(candidate.connection);
             }
@@ -75,8 +73,8 @@ impl<T: Keep> Pool<T> {
 
 #[cfg(test)]
 mod tests {
-    use tokio::io::AsyncWriteExt as _;
-    use tokio::net::TcpListener;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::{TcpListener, TcpStream};
 
     use super::*;
 
@@ -94,11 +92,11 @@ mod tests {
         let pool = Pool::default();
         let now = Instant::now();
         let (first, _first_peer) = pair().await;
-        let (second, _second_peer) = pair().await;
-        let newest = second.local_addr().unwrap();
-        pool.put(first, LONG, now);
-        pool.put(second, LONG, now);
-        assert_eq!(pool.take(now).unwrap().local_addr().unwrap(), newest);
+        let (second, mut second_peer) = pair().await;
+        pool.put(Io::from(first), LONG, now);
+        pool.put(Io::from(second), LONG, now);
+        pool.take(now).unwrap().write_all(b"x").await.unwrap();
+        assert_eq!(second_peer.read_u8().await.unwrap(), b'x', "the newest");
         assert!(pool.take(now).is_some());
         assert!(pool.take(now).is_none());
     }
@@ -110,11 +108,11 @@ mod tests {
         let (closed, peer) = pair().await;
         drop(peer);
         closed.readable().await.unwrap();
-        pool.put(closed, LONG, now);
+        pool.put(Io::from(closed), LONG, now);
         let (noisy, mut peer) = pair().await;
         peer.write_all(b"HTTP/1.1 408 Request Timeout\r\n\r\n").await.unwrap();
         noisy.readable().await.unwrap();
-        pool.put(noisy, LONG, now);
+        pool.put(Io::from(noisy), LONG, now);
         assert!(pool.take(now).is_none());
     }
 
@@ -123,7 +121,7 @@ mod tests {
         let pool = Pool::default();
         let now = Instant::now();
         let (stream, _peer) = pair().await;
-        pool.put(stream, LONG, now);
+        pool.put(Io::from(stream), LONG, now);
         pool.sweep(now + LONG);
         assert!(pool.take(now).is_none());
     }

@@ -6,14 +6,15 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request, header};
+use http::{Request, Response, header};
 use http_body_util::{BodyExt as _, Empty};
-use hyper_util::rt::TokioIo;
+use hyper::body::Incoming;
+use hyper::client::conn::{http1, http2};
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
 
 use super::backend::Backend;
-use crate::config::policy::{Probe, ProbeKind};
+use crate::config::policy::{Probe, ProbeKind, Protocol};
 
 /// What of a body is looked at.
 const MOST_BODY: usize = 64 * 1024;
@@ -51,16 +52,13 @@ impl Found {
 /// Asks once, within the policy's time.
 pub(super) async fn ask(backend: &Backend, policy: &Probe) -> Found {
     within(policy.timeout, async {
-        let mut address = backend.address;
-        if let Some(port) = policy.port {
-            address.set_port(port);
-        }
-        match (TcpStream::connect(address).await, policy.kind) {
+        match (backend.dial.open_at(policy.port).await, policy.kind) {
             (Err(_), _) => Found::Connect,
             (Ok(_), ProbeKind::Tcp | ProbeKind::Off) => Found::Well,
             (Ok(stream), ProbeKind::Http) => {
-                let host = if policy.host.is_empty() { &backend.name } else { &policy.host };
-                ask_over(stream, host, policy).await
+                let own = backend.dial.host(&backend.name);
+                let host = if policy.host.is_empty() { own } else { &policy.host };
+                ask_over(stream, backend.dial.reach.protocol, host, policy).await
             }
         }
     })
@@ -74,20 +72,42 @@ async fn within(limit: Duration, asking: impl Future<Output = Found>) -> Found {
 /// One request over a connection, whatever it runs over.
 async fn ask_over(
     io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    protocol: Protocol,
     host: &str,
     policy: &Probe,
 ) -> Found {
-    let handshake = hyper::client::conn::http1::handshake::<_, Empty<Bytes>>(TokioIo::new(io));
-    let Ok((mut sender, connection)) = handshake.await else { return Found::Broken };
-    let request = Request::get(policy.path.as_str())
-        .header(header::HOST, host)
-        .header(header::USER_AGENT, concat!("cirque-probe/", env!("CARGO_PKG_VERSION")))
-        .header(header::ACCEPT, "*/*")
-        .header(header::CONNECTION, "close")
-        .body(Empty::new());
-    let Ok(request) = request else { return Found::Broken };
+    let io = TokioIo::new(io);
+    let request = |uri: String| {
+        Request::get(uri)
+            .header(header::USER_AGENT, concat!("cirque-probe/", env!("CARGO_PKG_VERSION")))
+            .header(header::ACCEPT, "*/*")
+    };
+    match protocol {
+        Protocol::Http1 => {
+            let Ok((mut sender, connection)) = http1::handshake(io).await else { return Found::Broken };
+            let request =
+                request(policy.path.clone()).header(header::HOST, host).header(header::CONNECTION, "close");
+            let Ok(request) = request.body(Empty::<Bytes>::new()) else { return Found::Broken };
+            found(sender.send_request(request), connection, policy).await
+        }
+        Protocol::Http2 => {
+            let handshake = http2::handshake(TokioExecutor::new(), io);
+            let Ok((mut sender, connection)) = handshake.await else { return Found::Broken };
+            let request = request(format!("http://{host}{}", policy.path)).body(Empty::<Bytes>::new());
+            let Ok(request) = request else { return Found::Broken };
+            found(sender.send_request(request), connection, policy).await
+        }
+    }
+}
+
+/// What an answer says, while its connection is driven.
+async fn found<E>(
+    answer: impl Future<Output = Result<Response<Incoming>, E>>,
+    connection: impl Future,
+    policy: &Probe,
+) -> Found {
     let asking = async {
-        let Ok(answer) = sender.send_request(request).await else { return Found::Broken };
+        let Ok(answer) = answer.await else { return Found::Broken };
         let status = answer.status().as_u16();
         if !policy.status.iter().any(|range| range.contains(&status)) {
             return Found::Status(status);
@@ -145,7 +165,9 @@ mod tests {
             theirs.write_all(&answer).await.unwrap();
             String::from_utf8(head).unwrap()
         });
-        let found = within(Duration::from_secs(5), ask_over(ours, "example.com", &policy(body))).await;
+        let found =
+            within(Duration::from_secs(5), ask_over(ours, Protocol::Http1, "example.com", &policy(body)))
+                .await;
         let asked = backend.await.unwrap().to_ascii_lowercase();
         assert!(asked.starts_with("get /up?x=1 http/1.1\r\nhost: example.com\r\n"), "{asked}");
         found

@@ -1,6 +1,7 @@
 //! Checks routes: their matches against each other, and the policy of each.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use cirque_shared::config::Problems;
 use cirque_shared::config::units::{ByteSize, Percent};
@@ -50,6 +51,7 @@ pub(super) fn routes(
             rewrite,
             timeout: positive(&format!("{at}.timeout"), policy.timeout, problems),
             max_body: policy.client_max_body_size.filter(|size| *size != ByteSize(0)).map(|size| size.0),
+            trailers: trailers(&format!("{at}.trailers"), policy.trailers, problems),
             retry: retry(&format!("{at}.retry"), policy.retry.unwrap_or_default(), problems),
             request_headers: headers::rules(
                 &format!("{at}.request_headers"),
@@ -76,6 +78,43 @@ pub(super) fn routes(
         });
     }
     routes
+}
+
+/// Fields that frame a message, say whom it is for or who sends it: never after a body (RFC 9110 §6.5.1).
+const NO_TRAILERS: [&str; 14] = [
+    "authorization",
+    "connection",
+    "content-encoding",
+    "content-length",
+    "content-type",
+    "cookie",
+    "host",
+    "keep-alive",
+    "set-cookie",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "x-request-id",
+];
+
+fn trailers(at: &str, written: Option<Vec<String>>, problems: &mut Problems) -> Arc<[String]> {
+    let written = written.unwrap_or_default();
+    for (index, name) in written.iter().enumerate() {
+        let lower = name.to_ascii_lowercase();
+        if http::HeaderName::try_from(name.as_str()).is_err() {
+            problems.push(&format!("{at}[{index}]"), format!("must be the name of a field, got {name:?}"));
+        } else if NO_TRAILERS.contains(&lower.as_str())
+            || lower.starts_with("x-forwarded-")
+            || lower.contains('_')
+        {
+            problems.push(
+                &format!("{at}[{index}]"),
+                format!("{name} may not come after a body (RFC 9110 §6.5.1)"),
+            );
+        }
+    }
+    written.into()
 }
 
 fn retry(at: &str, raw: raw::Retry, problems: &mut Problems) -> Retry {

@@ -7,7 +7,8 @@ use cirque_shared::config::Problems;
 use super::super::policy::{BALANCE, Fails, HashBy, Timeouts};
 use super::super::{Backend, Upstream, raw};
 use super::availability::{outlier, probe, unavailable};
-use super::value::{address, checked_name, in_range, name, one_of, positive};
+use super::reach::reach;
+use super::value::{backend_address, checked_name, in_range, name, one_of, positive};
 
 pub(super) fn upstreams(raw: BTreeMap<String, raw::Upstream>, problems: &mut Problems) -> Vec<Upstream> {
     let mut upstreams = Vec::new();
@@ -17,11 +18,12 @@ pub(super) fn upstreams(raw: BTreeMap<String, raw::Upstream>, problems: &mut Pro
             problems.push(&at, why);
         }
         let policy = raw.policy;
-        let balance = policy.balance.unwrap_or_default();
+        let balance = policy.balance.clone().unwrap_or_default();
         upstreams.push(Upstream {
             name,
+            reach: reach(&at, &policy, problems),
             balance: one_of(&format!("{at}.balance"), &balance, &BALANCE, problems).unwrap_or_default(),
-            hash_by: hash_by(&format!("{at}.hash_by"), &policy.hash_by.unwrap_or_default(), problems),
+            hash_by: hash_by(&format!("{at}.hash_by"), &policy.hash_by.clone().unwrap_or_default(), problems),
             queue: in_range(&format!("{at}.queue"), policy.queue.unwrap_or_default(), 0, 100_000, problems),
             queue_timeout: positive(&format!("{at}.queue_timeout"), policy.queue_timeout, problems),
             timeouts: Timeouts {
@@ -33,7 +35,7 @@ pub(super) fn upstreams(raw: BTreeMap<String, raw::Upstream>, problems: &mut Pro
             fail_open: policy.fail_open.unwrap_or_default(),
             unavailable: unavailable(
                 &format!("{at}.unavailable"),
-                policy.unavailable.unwrap_or_default(),
+                policy.unavailable.clone().unwrap_or_default(),
                 problems,
             ),
             probe: probe(&format!("{at}.probe"), policy.probe.unwrap_or_default(), problems),
@@ -67,7 +69,7 @@ fn backends(at: &str, raw: Vec<raw::Backend>, problems: &mut Problems) -> Vec<Ba
         backends.push(Backend {
             id: self::name(&format!("{at}.id"), raw.id, &mut ids, problems),
             name,
-            address: address(&format!("{at}.address"), raw.address, problems),
+            address: backend_address(&format!("{at}.address"), raw.address, problems),
             weight: in_range(&format!("{at}.weight"), policy.weight.unwrap_or(1), 0, 1000, problems),
             backup: policy.backup.unwrap_or_default(),
             max_conns: policy.max_conns.filter(|max| *max > 0),

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use cirque_shared::config::Problems;
 
+use super::super::Address;
+
 /// A name that is unique among `seen` and safe in a label and a command line.
 pub(super) fn name(
     at: &str,
@@ -91,6 +93,18 @@ pub(super) fn address(at: &str, written: Option<String>, problems: &mut Problems
             .push(at, format!("must be an address with a port, like \"127.0.0.1:8080\", got {text:?}")),
     }
     unusable
+}
+
+/// Where a backend listens: an address, or `unix:` and the path of a socket.
+pub(super) fn backend_address(at: &str, written: Option<String>, problems: &mut Problems) -> Address {
+    let Some(path) = written.as_deref().and_then(|text| text.strip_prefix("unix:")) else {
+        return Address::Inet(address(at, written, problems));
+    };
+    // The kernel's limit is 108 with the zero at its end.
+    if !path.starts_with('/') || path.len() > 107 {
+        problems.push(at, format!("must be unix: and a path from / on of at most 107 bytes, got {path:?}"));
+    }
+    Address::Unix(path.into())
 }
 
 pub(super) fn positive(at: &str, duration: Option<Duration>, problems: &mut Problems) -> Duration {

@@ -85,6 +85,8 @@ cirque_shared::raw! {
         pub timeout: Duration,
         /// The largest body.
         pub client_max_body_size: ByteSize,
+        /// Which fields after a body are passed on.
+        pub trailers: Vec<String>,
         /// When and how often to try again.
         pub retry: Retry,
         /// What changes in the head that backends get.

@@ -33,6 +33,12 @@ cirque_shared::raw! {
         pub fail_open: bool,
         /// What is answered then.
         pub unavailable: Unavailable,
+        /// Which version of HTTP is spoken.
+        pub protocol: String,
+        /// Requests at once on one HTTP/2 connection.
+        pub http2_max_concurrent_streams: u32,
+        /// Whether and how connections are secured.
+        pub tls: BackendTls,
         /// The active check.
         pub probe: Probe,
         /// When failed attempts eject, beside `max_fails`.
@@ -48,6 +54,17 @@ cirque_shared::raw! {
         pub body: String,
         /// What the body is.
         pub content_type: String,
+    }
+    /// TLS to backends.
+    pub struct BackendTls {
+        /// Whether it is spoken.
+        pub on: bool,
+        /// The file of the authorities that count.
+        pub ca: String,
+        /// The name that must be in the certificate.
+        pub server_name: String,
+        /// Whether anyone is believed.
+        pub insecure_skip_verify: bool,
     }
     /// The active check of a backend.
     pub struct Probe {
