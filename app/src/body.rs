@@ -124,7 +124,16 @@ pub async fn bytes(request: Request) -> Result<Bytes, ApiError> {
             "The body must be JSON, with the header Content-Type: application/json.",
         ));
     }
-    match request.into_body().collect().await {
+    whole(request.into_body()).await
+}
+
+/// The whole of a body, within its limit.
+///
+/// # Errors
+///
+/// 413 above the limit, 400 when the client stops sending.
+pub async fn whole(body: axum::body::Body) -> Result<Bytes, ApiError> {
+    match body.collect().await {
         Ok(body) => Ok(body.to_bytes()),
         Err(error)
             if std::error::Error::source(&error).is_some_and(|cause| cause.is::<LengthLimitError>()) =>

@@ -14,6 +14,7 @@ pub mod state;
 pub mod catalog;
 pub mod client;
 pub mod health;
+pub mod idempotency;
 pub mod identity;
 pub mod index;
 pub mod posts;

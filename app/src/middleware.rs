@@ -15,6 +15,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use crate::client::{self, Client};
 use crate::error::ApiError;
+use crate::idempotency;
 use crate::state::AppState;
 
 pub use request_id::RequestId;
@@ -40,7 +41,7 @@ pub async fn around(State(state): State<AppState>, mut request: Request, next: N
     let outcome = match counted.as_ref().and_then(limits::Counted::refusal) {
         Some(refusal) => Err(refusal),
         None => match bounds::body(request, state.max_body_size) {
-            Ok(request) => bounds::time(next.run(request), &state).await,
+            Ok(request) => bounds::time(carried_out(&state, request, next), &state).await,
             Err(refusal) => Err(refusal),
         },
     };
@@ -57,6 +58,12 @@ pub async fn around(State(state): State<AppState>, mut request: Request, next: N
     }
     seen.finish(&response, error.as_ref());
     response
+}
+
+/// Carries a request out, once where its client asks for that.
+async fn carried_out(state: &AppState, request: Request, next: Next) -> Response {
+    let outcome = idempotency::around(state, request, |request| next.run(request)).await;
+    outcome.unwrap_or_else(axum::response::IntoResponse::into_response)
 }
 
 /// Only what the client accepts, so that the rest of the head need not be kept.

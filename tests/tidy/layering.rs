@@ -42,6 +42,7 @@ const APP: Layers = Layers {
         &["serve", "check", "migrate", "seed"],
         &["router", "accept"],
         &["middleware", "health", "posts", "index"],
+        &["idempotency"],
         &["catalog", "identity"],
         &["body"],
         &["authors", "categories", "tags", "state", "envelope"],

@@ -13,6 +13,7 @@ use crate::answer;
 use crate::body::{self, Body, Given};
 use crate::db::{self, Writer};
 use crate::error::{ApiError, Code};
+use crate::idempotency::Slot;
 use crate::identity::{Ability, Identity, Signed};
 use crate::links::Links;
 use crate::moment::Moment;
@@ -35,6 +36,7 @@ pub async fn create(
 ) -> Result<Response, ApiError> {
     identity.require(Ability::WritePosts)?;
     Params::parse(uri.query(), &[]).finish()?;
+    let slot = request.extensions().get::<Slot>().cloned();
     let bytes = body::bytes(request).await?;
     let now = state.clock.now();
     let (body, post) = understood(bytes, NEW, None, now).await?;
@@ -43,22 +45,21 @@ pub async fn create(
     loop {
         tries += 1;
         let mut post = Post { author_id: identity.author, ..post.clone() };
-        match insert(&state, &body, &mut post).await {
+        match insert(&state, &body, &mut post, slot.as_ref()).await {
             Err(Failed::Database(db::Error::Refused(..))) if !has_slug && tries < TRIES => {}
             Err(failed) => return Err(failed.into()),
-            Ok(shown) => {
-                let mut response = shown.response(StatusCode::CREATED);
-                let location = Links { base: &state.public_url }.post("v1", &post.slug);
-                if let Ok(location) = HeaderValue::from_str(&location) {
-                    response.headers_mut().insert(header::LOCATION, location);
-                }
-                return Ok(response);
-            }
+            Ok(response) => return Ok(response),
         }
     }
 }
 
-async fn insert(state: &AppState, body: &Body, post: &mut Post) -> Result<Shown, Failed> {
+/// Writes the post, and keeps the answer in the same transaction for whoever sends the request again.
+async fn insert(
+    state: &AppState,
+    body: &Body,
+    post: &mut Post,
+    slot: Option<&Slot>,
+) -> Result<Response, Failed> {
     let mut body = body.again();
     let mut writer = state.db.write().await?;
     let tags = body.ids("tags").value().unwrap_or_default();
@@ -66,9 +67,17 @@ async fn insert(state: &AppState, body: &Body, post: &mut Post) -> Result<Shown,
     body.finish()?;
     writing::insert(&mut writer, post, &tags).await?;
     let shown = Shown::of(state, post, &tags).await?;
+    let location = HeaderValue::from_str(&Links { base: &state.public_url }.post("v1", &post.slug));
+    let location = location.unwrap_or_else(|_| HeaderValue::from_static(""));
+    if let Some(slot) = slot {
+        let headers = [(header::LOCATION, location.clone()), (header::ETAG, shown.etag().clone())];
+        slot.keep(&mut writer, StatusCode::CREATED, &headers, shown.body()).await?;
+    }
     writer.commit().await?;
     state.cache.catch_up().await;
-    Ok(shown)
+    let mut response = shown.response(StatusCode::CREATED);
+    response.headers_mut().insert(header::LOCATION, location);
+    Ok(response)
 }
 
 /// `PUT` and `PATCH /api/v1/posts/{id}`: changes what is given and leaves the rest.

@@ -39,6 +39,11 @@ impl Shown {
         &self.etag
     }
 
+    /// What is sent.
+    pub fn body(&self) -> &Bytes {
+        &self.body
+    }
+
     /// The answer.
     pub fn response(self, status: StatusCode) -> Response {
         let mut response = answer::secret(answer::of(status, self.body, answer::JSON));

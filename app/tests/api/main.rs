@@ -11,6 +11,7 @@ mod health;
 mod identity;
 mod limits;
 mod preparing;
+mod repeating;
 mod search;
 mod site;
 mod throttling;

@@ -12,6 +12,7 @@ mod health;
 mod identity;
 mod limits;
 mod preparing;
+mod repeating;
 mod search;
 mod server;
 mod site;
