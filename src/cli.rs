@@ -46,6 +46,16 @@ pub(crate) enum Failure {
     Other(anyhow::Error),
 }
 
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Config(invalid) => write!(f, "{invalid}"),
+            Self::Refused(message) => write!(f, "{message}"),
+            Self::Other(error) => write!(f, "{}", cirque_shared::report::chain(error.as_ref())),
+        }
+    }
+}
+
 impl From<Invalid> for Failure {
     fn from(invalid: Invalid) -> Self {
         Self::Config(invalid)
@@ -65,20 +75,11 @@ pub(crate) fn run() -> Exit {
         Command::Proxy(command) => proxy::run(command),
         Command::App(command) => app::run(command),
     };
-    match outcome {
-        Ok(()) => Exit::Ok,
-        Err(Failure::Config(invalid)) => {
-            complain(&invalid.to_string());
-            Exit::InvalidConfig
-        }
-        Err(Failure::Refused(message)) => {
-            complain(&message);
-            Exit::InvalidConfig
-        }
-        Err(Failure::Other(error)) => {
-            complain(&cirque_shared::report::chain(error.as_ref()));
-            Exit::Failed
-        }
+    let Err(failure) = outcome else { return Exit::Ok };
+    complain(&failure.to_string());
+    match failure {
+        Failure::Config(_) | Failure::Refused(_) => Exit::InvalidConfig,
+        Failure::Other(_) => Exit::Failed,
     }
 }
 

@@ -8,13 +8,10 @@ mod view;
 
 use std::convert::Infallible;
 use std::net::TcpListener;
-use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 use std::os::unix::net::UnixListener;
-use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use anyhow::Context as _;
 use async_trait::async_trait;
 use http::Request;
 use hyper::body::Incoming;
@@ -25,9 +22,10 @@ use pingora::server::ShutdownWatch;
 use pingora::services::background::BackgroundService;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::config::AdminAddress;
 use crate::control::Control;
 use crate::edge::Edge;
+use crate::handover::Handover;
+use crate::sockets::AdminSocket;
 
 /// Connections at once: an operator, a scraper and a few probes need less.
 const MOST_CONNECTIONS: usize = 64;
@@ -38,7 +36,7 @@ const LONGEST_CONNECTION: Duration = Duration::from_secs(300);
 /// The admin interface.
 pub(crate) struct Admin {
     desk: Arc<Desk>,
-    socket: Mutex<Option<Socket>>,
+    socket: Mutex<Option<AdminSocket>>,
 }
 
 /// What every request of an operator can reach.
@@ -46,51 +44,12 @@ pub(crate) struct Admin {
 pub(crate) struct Desk {
     pub(crate) edge: Arc<Edge>,
     pub(crate) control: Arc<Control>,
-}
-
-/// Where it listens; bound before anything starts, so that a taken address is an error at once.
-pub(crate) enum Socket {
-    Tcp(TcpListener),
-    Unix(UnixListener),
-}
-
-impl Socket {
-    /// Listens.
-    ///
-    /// # Errors
-    ///
-    /// When somebody else does, or the system refuses.
-    pub(crate) fn bind(address: &AdminAddress) -> anyhow::Result<Self> {
-        let socket = match address {
-            AdminAddress::Tcp(address) => Self::Tcp(
-                TcpListener::bind(address).with_context(|| format!("could not listen on {address}"))?,
-            ),
-            AdminAddress::Unix(path) => Self::Unix(
-                bind_unix(path).with_context(|| format!("could not listen on unix:{}", path.display()))?,
-            ),
-        };
-        match &socket {
-            Self::Tcp(listener) => listener.set_nonblocking(true),
-            Self::Unix(listener) => listener.set_nonblocking(true),
-        }?;
-        Ok(socket)
-    }
-}
-
-/// A socket for its owner alone. One that an edge left behind when it was killed is replaced.
-fn bind_unix(path: &Path) -> std::io::Result<UnixListener> {
-    let is_socket = std::fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket());
-    if is_socket && std::os::unix::net::UnixStream::connect(path).is_err() {
-        std::fs::remove_file(path)?;
-    }
-    let listener = UnixListener::bind(path)?;
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
-    Ok(listener)
+    pub(crate) handover: Arc<Handover>,
 }
 
 impl Admin {
-    pub(crate) fn new(edge: Arc<Edge>, control: Arc<Control>, socket: Socket) -> Self {
-        Self { desk: Arc::new(Desk { edge, control }), socket: Mutex::new(Some(socket)) }
+    pub(crate) fn new(desk: Desk, socket: AdminSocket) -> Self {
+        Self { desk: Arc::new(desk), socket: Mutex::new(Some(socket)) }
     }
 }
 
@@ -100,10 +59,18 @@ impl BackgroundService for Admin {
         // It answers to the very end: that the edge is draining is what one asks it then.
         let socket = self.socket.lock().unwrap_or_else(PoisonError::into_inner).take();
         let slots = Arc::new(Semaphore::new(MOST_CONNECTIONS));
-        let ended = match socket {
-            Some(Socket::Tcp(listener)) => accept_tcp(listener, &slots, &self.desk).await,
-            Some(Socket::Unix(listener)) => accept_unix(listener, &slots, &self.desk).await,
-            None => Ok(()),
+        let mut left = self.desk.handover.left();
+        let accept = async {
+            match socket {
+                Some(AdminSocket::Tcp(listener)) => accept_tcp(listener, &slots, &self.desk).await,
+                Some(AdminSocket::Unix(listener)) => accept_unix(listener, &slots, &self.desk).await,
+                None => Ok(()),
+            }
+        };
+        let ended = tokio::select! {
+            ended = accept => ended,
+            // From now on the successor answers.
+            _ = left.wait_for(|left| *left) => Ok(()),
         };
         if let Err(error) = ended {
             tracing::error!(%error, "admin listener could not be started");

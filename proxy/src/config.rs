@@ -37,6 +37,10 @@ pub struct Config {
     pub admin_tokens: Vec<AdminToken>,
     /// Where the operator's orders and the history of the configuration are kept.
     pub state_dir: PathBuf,
+    /// How long a stop goes on accepting after it has said that it stops.
+    pub drain_delay: Duration,
+    /// The longest an edge that was replaced may stay.
+    pub handover_period: Duration,
     /// The longest a stop may take.
     pub grace_period: Duration,
     /// Which path carries HTTP/1.x.

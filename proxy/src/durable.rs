@@ -1,7 +1,9 @@
-//! How a file of state is written: whole or not at all, and on the disk before anyone is told.
+//! How files of the edge's own are made: written whole or not at all, and for their owner alone.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
+use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 
 /// Replaces a file's content; its permissions stay. A new file is its owner's alone.
@@ -28,6 +30,21 @@ pub(crate) fn write(path: &Path, content: &[u8]) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
+/// Listens on a socket that is its owner's alone. One that was left behind by a process that was killed is replaced.
+///
+/// # Errors
+///
+/// When somebody listens there, or something else than a socket is there.
+pub(crate) fn listen(path: &Path) -> io::Result<UnixListener> {
+    let is_socket = fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket());
+    if is_socket && UnixStream::connect(path).is_err() {
+        fs::remove_file(path)?;
+    }
+    let listener = UnixListener::bind(path)?;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
+    Ok(listener)
+}
+
 fn write_draft(draft: &Path, path: &Path, content: &[u8]) -> io::Result<()> {
     use std::os::unix::fs::OpenOptionsExt as _;
     let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(draft)?;
@@ -41,7 +58,7 @@ fn write_draft(draft: &Path, path: &Path, content: &[u8]) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::{PermissionsExt as _, symlink};
+    use std::os::unix::fs::symlink;
 
     use super::*;
 

@@ -29,6 +29,8 @@ pub(crate) struct Edge {
     pub(crate) no_route: RouteMetrics,
     pub(crate) access_log: AccessLog,
     pub(crate) in_flight: InFlight,
+    /// Clients' connections, with or without a request on them.
+    pub(crate) connections: InFlight,
     ready: AtomicBool,
     draining: AtomicBool,
 }
@@ -53,6 +55,7 @@ impl Edge {
             metrics,
             access_log,
             in_flight: InFlight::default(),
+            connections: InFlight::default(),
             ready: AtomicBool::new(false),
             draining: AtomicBool::new(false),
         })

@@ -79,6 +79,7 @@ fn refused(series: Option<&ListenerMetrics>, reason: &str) {
 #[async_trait]
 impl<A: ServerApp + Send + Sync + 'static> ServerApp for Gate<A> {
     async fn process_new(self: &Arc<Self>, stream: Stream, shutdown: &ShutdownWatch) -> Option<Stream> {
+        let _counted = self.edge.connections.enter();
         let _inside = self.enter(&stream)?;
         // A path that hands a connection back wants to go on with it: it stays inside.
         let mut next = self.inner.process_new(stream, shutdown).await;

@@ -6,6 +6,7 @@
 
 pub mod certificate;
 pub mod config;
+pub mod handover;
 pub mod server;
 pub mod token;
 
@@ -47,3 +48,5 @@ mod operator;
 mod probes;
 
 mod durable;
+mod lifecycle;
+mod sockets;

@@ -1,35 +1,36 @@
-//! The composition root of the edge: binds, wires, runs, and stops as soon as nothing is in flight.
+//! The composition root of the edge: what is made from what, and in which order it starts.
 
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use async_trait::async_trait;
-use cirque_shared::report::Exit;
-use cirque_shared::shutdown::{Drained, Request, Signals};
+use pingora::apps::ServerApp;
 use pingora::listeners::ListenerConfig;
 use pingora::protocols::l4::stream::L4BufferSettings;
 use pingora::proxy::HttpProxy;
 use pingora::server::configuration::ServerConf;
-use pingora::server::{RunArgs, Server, ShutdownSignal, ShutdownSignalWatch, ShutdownWatch};
+use pingora::server::{ListenFds, RunArgs, Server, ShutdownWatch};
 use pingora::services::background::{BackgroundService, GenBackgroundService, background_service};
 use pingora::services::listening::Service;
 
-use crate::admin::{Admin, Socket};
+use crate::admin::{Admin, Desk};
 use crate::config::policy::Http1;
 use crate::config::{self, Config};
-use crate::control::{Author, Control};
+use crate::control::Control;
 use crate::descriptors;
 use crate::door::Door;
 use crate::edge::Edge;
 use crate::front::Front;
 use crate::gate::Gate;
+use crate::handover::{Handover, Heir, Inheritance};
 use crate::http1;
+use crate::lifecycle::{Drain, Stop};
 use crate::operator::Book;
 use crate::phases::Phases;
 use crate::probes::Probes;
+use crate::sockets::Sockets;
 
 /// More attempts than any policy allows: ours end before pingora's.
 const MOST_TRIES: usize = 16;
@@ -53,12 +54,17 @@ const CERTIFICATE_LOOK: Duration = Duration::from_secs(1);
 /// # Errors
 ///
 /// When an address cannot be bound or the access log cannot be opened. Nothing was started then.
-pub fn run(path: &Path, text: String, config: &Config) -> anyhow::Result<()> {
-    for listener in &config.listeners {
-        // pingora would retry for 30 s; whoever started us wants to know now.
-        drop(bind(listener.address).with_context(|| format!("listener `{}`", listener.name))?);
-    }
-    let admin = Socket::bind(&config.admin).context("admin interface")?;
+pub fn run(
+    path: &Path,
+    text: String,
+    config: &Config,
+    predecessor: Option<(Heir, Inheritance)>,
+) -> anyhow::Result<()> {
+    let (heir, inheritance) =
+        predecessor.map_or((None, Inheritance::default()), |(heir, left)| (Some(heir), left));
+
+    let sockets = Sockets::open(config, inheritance.0)?;
+    let admin = sockets.admin(&config.admin).context("admin interface")?;
     let book = Book::new(&config.state_dir);
     let orders = book.read().with_context(|| {
         format!("could not read the operator's orders in {}; repair or remove it", book.path().display())
@@ -67,6 +73,8 @@ pub fn run(path: &Path, text: String, config: &Config) -> anyhow::Result<()> {
     let edge = Arc::new(edge);
     let doors = doors(config, &edge)?;
     let control = Arc::new(Control::new(Arc::clone(&edge), path.to_owned(), text, book));
+
+    let handover = Arc::new(Handover::new(sockets, path));
 
     let most_clients = descriptors::raise();
     if most_clients < config.client.max_connections {
@@ -81,24 +89,26 @@ pub fn run(path: &Path, text: String, config: &Config) -> anyhow::Result<()> {
         work_stealing: config.threads > 1,
         upstream_keepalive_pool_size: POOL_PER_THREAD,
         max_retries: MOST_TRIES,
-        grace_period_seconds: Some(config.grace_period.as_secs() + 1),
+        // Ours end the process before.
+        grace_period_seconds: Some(config.grace_period.max(config.handover_period).as_secs() + 1),
         graceful_shutdown_timeout_seconds: Some(1),
         ..ServerConf::default()
     };
     let mut server = Server::new_with_opt_and_conf(None, conf);
     server.bootstrap();
-    add_listeners(&mut server, &edge, config, &doors, most_clients);
+    add_listeners(&mut server, &edge, config, &doors, most_clients, &handover)?;
     if doors.iter().any(|door| door.is_tls()) {
         server.add_service(on_one_thread("certificates", CertificateWatch(doors)));
     }
     server.add_service(on_one_thread("probes", Probes(Arc::clone(&edge))));
-    server.add_service(on_one_thread("admin", Admin::new(Arc::clone(&edge), Arc::clone(&control), admin)));
-    server.add_service(on_one_thread("drain", Drain(Arc::clone(&edge))));
-    server.add_service(on_one_thread("ready", Ready(Arc::clone(&edge))));
+    let desk =
+        Desk { edge: Arc::clone(&edge), control: Arc::clone(&control), handover: Arc::clone(&handover) };
+    server.add_service(on_one_thread("admin", Admin::new(desk, admin)));
+    server.add_service(on_one_thread("drain", Drain(Arc::clone(&edge), Arc::clone(&handover))));
     let listeners: Vec<String> =
         config.listeners.iter().map(|listener| format!("{}={}", listener.name, listener.address)).collect();
     tracing::info!(listeners = listeners.join(" "), admin = %config.admin, "edge is starting");
-    server.run(RunArgs { shutdown_signal: Box::new(Stop(edge, control)) });
+    server.run(RunArgs { shutdown_signal: Box::new(Stop { edge, control, handover, heir }) });
     Ok(())
 }
 
@@ -109,7 +119,9 @@ fn add_listeners(
     config: &Config,
     doors: &[Arc<Door>],
     most_clients: usize,
-) {
+    handover: &Handover,
+) -> anyhow::Result<()> {
+    let sockets = handover.sockets.for_pingora().context("listeners")?;
     let mut proxy = HttpProxy::new(Phases::new(Arc::clone(edge)), Arc::clone(&server.configuration));
     proxy.handle_init_modules();
     let (own, buffers) = match config.http1 {
@@ -121,41 +133,39 @@ fn add_listeners(
     for listener in &config.listeners {
         service.add_listener(ListenerConfig::tcp(listener.address.to_string()).l4_buffer(buffers));
     }
-    server.add_service(service);
+    server.add_service(Listening(service, sockets));
+    Ok(())
+}
+
+/// A service of pingora's that finds our sockets instead of binding its own.
+struct Listening<A>(Service<A>, ListenFds);
+
+#[async_trait]
+impl<A: ServerApp + Send + Sync + 'static> pingora::services::Service for Listening<A> {
+    async fn start_service(
+        &mut self,
+        _: Option<ListenFds>,
+        shutdown: ShutdownWatch,
+        listeners_per_fd: usize,
+    ) {
+        let sockets = Arc::clone(&self.1);
+        pingora::services::Service::start_service(&mut self.0, Some(sockets), shutdown, listeners_per_fd)
+            .await;
+    }
+
+    fn name(&self) -> &str {
+        pingora::services::Service::name(&self.0)
+    }
+
+    fn threads(&self) -> Option<usize> {
+        pingora::services::Service::threads(&self.0)
+    }
 }
 
 fn on_one_thread<T>(name: &str, task: T) -> GenBackgroundService<T> {
     let mut service = background_service(name, task);
     service.threads = Some(1);
     service
-}
-
-fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(address).with_context(|| format!("could not listen on {address}"))
-}
-
-/// Says that the edge is ready once every listener accepts: pingora binds them in its own time.
-struct Ready(Arc<Edge>);
-
-#[async_trait]
-impl BackgroundService for Ready {
-    async fn start(&self, mut shutdown: ShutdownWatch) {
-        for listener in self.0.site().config.listeners.clone() {
-            let mut address = listener.address;
-            if address.ip().is_unspecified() {
-                address.set_ip(if address.is_ipv4() {
-                    Ipv4Addr::LOCALHOST.into()
-                } else {
-                    Ipv6Addr::LOCALHOST.into()
-                });
-            }
-            while tokio::net::TcpStream::connect(address).await.is_err() {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-        }
-        self.0.ready();
-        let _ = shutdown.wait_for(|stopping| *stopping).await;
-    }
 }
 
 /// What holds for each listener.
@@ -182,54 +192,5 @@ impl BackgroundService for CertificateWatch {
                 tls.certificates.look();
             }
         }
-    }
-}
-
-/// Turns signals into pingora's terms.
-struct Stop(Arc<Edge>, Arc<Control>);
-
-#[async_trait]
-impl ShutdownSignalWatch for Stop {
-    async fn recv(&self) -> ShutdownSignal {
-        let mut signals = match Signals::listen() {
-            Ok(signals) => signals,
-            Err(error) => {
-                tracing::error!(%error, "signals cannot be received");
-                return ShutdownSignal::FastShutdown;
-            }
-        };
-        loop {
-            match signals.next().await {
-                Request::Stop => break,
-                Request::Reload => {
-                    let author = Author { by: "SIGHUP".to_owned(), ..Author::default() };
-                    if let Err(refused) = self.1.reload(&author).await {
-                        let reason = refused.reason();
-                        tracing::error!(reason, %refused, "configuration was not reloaded, nothing changed");
-                    }
-                }
-            }
-        }
-        tracing::info!(in_flight = self.0.in_flight.count(), "edge is stopping");
-        self.0.drain();
-        ShutdownSignal::GracefulTerminate
-    }
-}
-
-/// Ends the process when nothing is in flight any more: pingora's own wait is a plain sleep.
-struct Drain(Arc<Edge>);
-
-#[async_trait]
-impl BackgroundService for Drain {
-    async fn start(&self, mut shutdown: ShutdownWatch) {
-        let _ = shutdown.wait_for(|stopping| *stopping).await;
-        let edge = &self.0;
-        let drained = edge.in_flight.drained(edge.site().config.grace_period).await;
-        match drained {
-            Drained::Clean => tracing::info!("edge has stopped"),
-            Drained::Cut(count) => tracing::warn!(count, "edge has stopped, cutting requests off"),
-        }
-        edge.access_log.finish();
-        std::process::exit(Exit::Ok as i32);
     }
 }

@@ -14,6 +14,8 @@ pub enum Request {
     Stop,
     /// SIGHUP: read the configuration again.
     Reload,
+    /// SIGUSR2: let a new process of the binary take over.
+    Upgrade,
 }
 
 /// Listens for the signals of the process. Make it once, before anything is announced.
@@ -22,10 +24,11 @@ pub struct Signals {
     terminate: tokio::signal::unix::Signal,
     interrupt: tokio::signal::unix::Signal,
     hangup: tokio::signal::unix::Signal,
+    user2: tokio::signal::unix::Signal,
 }
 
 impl Signals {
-    /// Takes over SIGTERM, SIGINT and SIGHUP.
+    /// Takes over SIGTERM, SIGINT, SIGHUP and SIGUSR2.
     ///
     /// # Errors
     ///
@@ -35,6 +38,7 @@ impl Signals {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
             hangup: signal(SignalKind::hangup())?,
+            user2: signal(SignalKind::user_defined2())?,
         })
     }
 
@@ -44,6 +48,7 @@ impl Signals {
             _ = self.terminate.recv() => Request::Stop,
             _ = self.interrupt.recv() => Request::Stop,
             _ = self.hangup.recv() => Request::Reload,
+            _ = self.user2.recv() => Request::Upgrade,
         }
     }
 }

@@ -5,7 +5,9 @@ mod remote;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use anyhow::Context as _;
 use cirque_proxy::config::Config;
+use cirque_proxy::handover::{Heir, Inheritance};
 use cirque_shared::config::units::parse_duration;
 use clap::{Args, Subcommand};
 
@@ -17,7 +19,13 @@ use remote::{Remote, Which, Why};
 pub(super) enum Command {
     /// Run the edge in the foreground; SIGTERM or Ctrl-C stops it once nothing is in flight, SIGHUP reloads.
     #[command(after_help = "Example:\n  cirque proxy run -c conf/proxy.toml")]
-    Run(File),
+    Run {
+        #[command(flatten)]
+        file: File,
+        /// Take the place of the edge that started this process (`cirque proxy upgrade` does).
+        #[arg(long, hide = true)]
+        take_over: bool,
+    },
     /// Check a configuration: every problem at once, with line and column.
     #[command(after_help = "Example:\n  cirque proxy check -c conf/proxy.toml")]
     Check(File),
@@ -125,6 +133,14 @@ pub(super) enum Command {
         #[command(flatten)]
         why: Why,
     },
+    /// Let the binary, as it is on the disk now, take over from the running edge: nothing is refused, nothing is cut.
+    #[command(after_help = "Example:\n  cirque proxy upgrade --comment \"0.2.0\"")]
+    Upgrade {
+        #[command(flatten)]
+        remote: Remote,
+        #[command(flatten)]
+        why: Why,
+    },
     /// Say where a request would go and why, and why a backend is out; nothing is sent.
     #[command(after_help = "Example:\n  cirque proxy explain --host api.example.com /api/v1/posts")]
     Explain {
@@ -167,13 +183,7 @@ fn duration(text: &str) -> Result<Duration, String> {
 
 pub(super) fn run(command: Command) -> Result<(), Failure> {
     match command {
-        Command::Run(File { config: path }) => {
-            let (text, config) = Config::read(&path)?;
-            // pingora's own lines repeat what the access log says, and a client could fill the log with them.
-            let (quiet, silent) = (["pingora_core", "pingora_pool"], ["pingora_proxy"]);
-            cirque_shared::telemetry::init(config.log_level, config.log_format, &quiet, &silent);
-            Ok(cirque_proxy::server::run(&path, text, &config)?)
-        }
+        Command::Run { file, take_over } => start(&file.config, take_over),
         Command::Check(File { config }) => check(&config),
         Command::Diff(remote) => remote.diff(),
         Command::Reload { remote, why } => remote.reload(&why),
@@ -191,8 +201,27 @@ pub(super) fn run(command: Command) -> Result<(), Failure> {
         Command::Explain { path, host, method, headers, remote } => {
             remote.explain(&host, &method, &path, &headers)
         }
+        Command::Upgrade { remote, why } => remote.upgrade(&why),
         Command::Token { name, scope } => token(&name, &scope),
     }
+}
+
+fn start(path: &std::path::Path, take_over: bool) -> Result<(), Failure> {
+    let predecessor = if take_over { Some(Heir::take_over().context("could not take over")?) } else { None };
+    let heir = predecessor.as_ref().map(|(heir, _)| heir.clone());
+    let outcome = serve(path, predecessor);
+    if let (Err(failure), Some(heir)) = (&outcome, heir) {
+        heir.failed(&failure.to_string());
+    }
+    outcome
+}
+
+fn serve(path: &std::path::Path, predecessor: Option<(Heir, Inheritance)>) -> Result<(), Failure> {
+    let (text, config) = Config::read(path)?;
+    // pingora's own lines repeat what the access log says, and a client could fill the log with them.
+    let (quiet, silent) = (["pingora_core", "pingora_pool"], ["pingora_proxy"]);
+    cirque_shared::telemetry::init(config.log_level, config.log_format, &quiet, &silent);
+    Ok(cirque_proxy::server::run(path, text, &config, predecessor)?)
 }
 
 fn check(path: &std::path::Path) -> Result<(), Failure> {

@@ -30,5 +30,6 @@ mod site;
 mod timeouts;
 mod tls;
 mod up;
+mod upgrade;
 mod websocket;
 mod witness;

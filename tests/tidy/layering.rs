@@ -17,9 +17,10 @@ const PROXY: Layers = Layers {
     folder: "proxy/src/",
     rows: &[
         &["server", "fuzzing", "token"],
-        &["front", "gate"],
+        &["lifecycle", "front", "gate"],
         &["admin", "listener", "probes"],
-        &["control"],
+        &["control", "handover"],
+        &["sockets"],
         &["phases", "http1"],
         &["exchange", "headers", "turn"],
         &["edge"],

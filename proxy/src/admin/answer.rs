@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::access::Denied;
 use crate::control::Refused;
+use crate::handover::Failed;
 
 pub(super) type Answer = Response<Full<Bytes>>;
 
@@ -54,6 +55,15 @@ pub(super) fn refused(refused: &Refused) -> Answer {
         _ => StatusCode::CONFLICT,
     };
     problem(status, refused.reason(), &refused.to_string())
+}
+
+/// A successor that did not take over.
+pub(super) fn failed(failed: &Failed) -> Answer {
+    let status = match failed {
+        Failed::Left | Failed::Supervised => StatusCode::CONFLICT,
+        Failed::Start(_) | Failed::Said(_) | Failed::Ended | Failed::TooSlow => StatusCode::BAD_GATEWAY,
+    };
+    problem(status, "successor_failed", &failed.to_string())
 }
 
 /// Somebody who is not let in.

@@ -18,7 +18,7 @@ use crate::site::Site;
 const MOST_BODY: usize = 64 * 1024;
 
 const PATHS: &str = "there are /livez, /readyz, /metrics, /v1/config, /v1/config/diff, /v1/explain, /v1/history, \
-                     /v1/reload, /v1/rollback, /v1/routes and /v1/upstreams\n";
+                     /v1/reload, /v1/rollback, /v1/routes, /v1/upgrade and /v1/upstreams\n";
 
 /// Answers a request.
 pub(super) async fn answer(desk: &Desk, request: Request<Incoming>) -> Answer {
@@ -94,7 +94,7 @@ async fn look(desk: &Desk, parts: &[&str], query: &str) -> Answer {
             Ok(question) => answer::json(&explain::explain(&desk.edge.site(), &question)),
             Err(why) => answer::bad_request(&why),
         },
-        ["v1", "reload" | "rollback"] => answer::wrong_method("POST"),
+        ["v1", "reload" | "rollback" | "upgrade"] => answer::wrong_method("POST"),
         ["v1", "routes" | "upstreams", ..] => {
             let (tag, _) = desk.control.current().await;
             let site = desk.edge.site();
@@ -158,7 +158,13 @@ async fn change(desk: &Desk, method: &Method, parts: &[&str], body: &Bytes, auth
             Ok(order) => order_of(control, upstream, id, order, author).await,
             Err(why) => return answer::bad_request(&why),
         },
-        (_, ["v1", "reload" | "rollback"]) => return answer::wrong_method("POST"),
+        ("POST", ["v1", "upgrade"]) => {
+            return match desk.handover.run(&author.by).await {
+                Ok(pid) => answer::json(&json!({ "pid": pid, "changes": [] })),
+                Err(failed) => answer::failed(&failed),
+            };
+        }
+        (_, ["v1", "reload" | "rollback" | "upgrade"]) => return answer::wrong_method("POST"),
         (_, ["v1", "upstreams", _, "backends"]) => return answer::wrong_method("POST"),
         (_, ["v1", "upstreams", _, "backends", _]) => return answer::wrong_method("GET, PUT, DELETE"),
         (_, ["v1", "routes" | "upstreams" | "config" | "history" | "explain", ..] | ["metrics"]) => {

@@ -46,6 +46,8 @@ pub(super) fn parse(file: raw::File, problems: &mut Problems) -> Config {
         admin,
         admin_tokens,
         state_dir: state_dir(server.state_dir.unwrap_or_default(), problems),
+        drain_delay: server.drain_delay.unwrap_or_default(),
+        handover_period: server.handover_period.unwrap_or_default(),
         grace_period: server.grace_period.unwrap_or_default(),
         http1: one_of("server.http1", &server.http1.unwrap_or_default(), &HTTP1, problems)
             .unwrap_or_default(),

@@ -84,6 +84,10 @@ cirque_shared::raw! {
         pub admin_tokens: Vec<String>,
         /// Where state is kept.
         pub state_dir: String,
+        /// How long a stop goes on accepting.
+        pub drain_delay: Duration,
+        /// The longest an edge that was replaced may stay.
+        pub handover_period: Duration,
         /// The longest a stop may take.
         pub grace_period: Duration,
         /// Which path carries HTTP/1.x.

@@ -227,6 +227,18 @@ impl Remote {
         self.change("DELETE", &which.path(), &Value::Null, &why.comment)
     }
 
+    /// `cirque proxy upgrade`.
+    pub(super) fn upgrade(&self, why: &Why) -> Result<(), Failure> {
+        let answer = self.ask("POST", "/v1/upgrade", &Value::Null, &why.comment)?;
+        if self.json {
+            say(answer.trim_end());
+            return Ok(());
+        }
+        let answer: Value = serde_json::from_str(&answer).context("the edge's answer was not JSON")?;
+        say(&format!("process {} serves now; the old one leaves when it has finished", answer["pid"]));
+        Ok(())
+    }
+
     /// `cirque proxy explain`.
     pub(super) fn explain(
         &self,

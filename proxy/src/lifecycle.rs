@@ -1,0 +1,139 @@
+//! When the edge is ready, and how it stops: told to, replaced by a new process, or hurried by a second signal.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use cirque_shared::report::Exit;
+use cirque_shared::shutdown::{Drained, Request, Signals};
+use pingora::server::{ShutdownSignal, ShutdownSignalWatch, ShutdownWatch};
+use pingora::services::background::BackgroundService;
+
+use crate::control::{Author, Control};
+use crate::edge::Edge;
+use crate::handover::{Handover, Heir};
+
+/// From the end of accepting until every accepted connection is counted.
+const SETTLE: Duration = Duration::from_millis(100);
+
+/// Turns signals, and a successor that is ready, into pingora's terms.
+pub(crate) struct Stop {
+    pub(crate) edge: Arc<Edge>,
+    pub(crate) control: Arc<Control>,
+    pub(crate) handover: Arc<Handover>,
+    /// The line to the process that this one replaces.
+    pub(crate) heir: Option<Heir>,
+}
+
+#[async_trait]
+impl ShutdownSignalWatch for Stop {
+    async fn recv(&self) -> ShutdownSignal {
+        let mut signals = match Signals::listen() {
+            Ok(signals) => signals,
+            Err(error) => {
+                tracing::error!(%error, "signals cannot be received");
+                return ShutdownSignal::FastShutdown;
+            }
+        };
+        // The sockets listen since before anything started, so nobody is refused; and from here on signals are heard.
+        self.edge.ready();
+        if let Some(heir) = &self.heir {
+            heir.ready();
+        }
+        let mut left = self.handover.left();
+        loop {
+            let request = tokio::select! {
+                request = signals.next() => request,
+                _ = left.wait_for(|left| *left) => {
+                    tracing::info!(in_flight = self.edge.in_flight.count(), "edge leaves to its successor");
+                    self.edge.drain();
+                    break;
+                }
+            };
+            match request {
+                Request::Stop => {
+                    self.pause(&mut signals).await;
+                    break;
+                }
+                Request::Reload => self.reload().await,
+                Request::Upgrade => self.upgrade(),
+            }
+        }
+        self.handover.sockets.close();
+        ShutdownSignal::GracefulTerminate
+    }
+}
+
+impl Stop {
+    /// Says that the edge is stopping, and goes on accepting for those who have not heard it yet.
+    async fn pause(&self, signals: &mut Signals) {
+        let delay = self.edge.site().config.drain_delay;
+        tracing::info!(in_flight = self.edge.in_flight.count(), ?delay, "edge is stopping");
+        self.edge.drain();
+        let hurried = async { while signals.next().await != Request::Stop {} };
+        let _ = tokio::time::timeout(delay, hurried).await;
+    }
+
+    async fn reload(&self) {
+        let author = Author { by: "SIGHUP".to_owned(), ..Author::default() };
+        if let Err(refused) = self.control.reload(&author).await {
+            let reason = refused.reason();
+            tracing::error!(reason, %refused, "configuration was not reloaded, nothing changed");
+        }
+    }
+
+    /// In a task of its own: signals are heard meanwhile.
+    fn upgrade(&self) {
+        let handover = Arc::clone(&self.handover);
+        tokio::spawn(async move {
+            // It says in the log how it went.
+            let _ = handover.run("SIGUSR2").await;
+        });
+    }
+}
+
+/// Ends the process when nothing is in flight any more: pingora's own wait is a plain sleep.
+pub(crate) struct Drain(pub(crate) Arc<Edge>, pub(crate) Arc<Handover>);
+
+#[async_trait]
+impl BackgroundService for Drain {
+    async fn start(&self, mut shutdown: ShutdownWatch) {
+        let _ = shutdown.wait_for(|stopping| *stopping).await;
+        let edge = &self.0;
+        let drained = tokio::select! {
+            drained = self.drained() => drained,
+            () = hurried() => Drained::Cut(edge.in_flight.count()),
+        };
+        match drained {
+            Drained::Clean => tracing::info!("edge has stopped"),
+            Drained::Cut(count) => tracing::warn!(count, "edge has stopped, cutting requests off"),
+        }
+        edge.access_log.finish();
+        std::process::exit(Exit::Ok as i32);
+    }
+}
+
+impl Drain {
+    /// One that stops waits for what is in flight. One that was replaced may stay longer, as nobody waits for it: to
+    /// the end of every connection. A client that uses an idle one once more is answered, and told to come back over
+    /// another; to close it under its hands could lose a request.
+    async fn drained(&self) -> Drained {
+        let (grace, handover) = {
+            let site = self.0.site();
+            (site.config.grace_period, site.config.handover_period)
+        };
+        if *self.1.left().borrow() {
+            // A connection that was accepted in the last moment has not been counted yet.
+            tokio::time::sleep(SETTLE).await;
+            self.0.connections.drained(handover).await
+        } else {
+            self.0.in_flight.drained(grace).await
+        }
+    }
+}
+
+/// Waits for another signal to stop: whoever sends it does not want to wait.
+async fn hurried() {
+    let Ok(mut signals) = Signals::listen() else { return std::future::pending().await };
+    while signals.next().await != Request::Stop {}
+}
