@@ -40,6 +40,8 @@ pub trait Kind: Resource + Clone + Debug + Send + Sync + 'static {
     const V1_LIST: &'static [Spec];
     /// What its list of v2 takes.
     const V2_LIST: &'static [Spec];
+    /// What one of it takes in v2.
+    const V2_SINGLE: &'static [Spec];
     /// Position of the field that names the one above, where they nest.
     const PARENT: Option<usize>;
 

@@ -34,5 +34,9 @@ pub async fn v2(State(state): State<AppState>, uri: Uri) -> Result<Response, Api
             "tags": at("/api/v2/tags"),
             "authors": at("/api/v2/authors"),
         },
+        "documentation": {
+            "page": at("/api/documentation"),
+            "openapi": at("/api/openapi.json"),
+        },
     })))
 }

@@ -13,10 +13,12 @@ pub mod state;
 
 pub mod catalog;
 pub mod client;
+pub mod feeds;
 pub mod health;
 pub mod idempotency;
 pub mod identity;
 pub mod index;
+pub mod openapi;
 pub mod posts;
 
 pub mod authors;

@@ -13,7 +13,7 @@ const SHOWN: usize = 64;
 const LARGEST_ID: u64 = i64::MAX.unsigned_abs();
 
 /// What a parameter may be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 pub enum Rule {
     /// A text of so many characters, ends included.
     Text(usize, usize),
@@ -25,7 +25,12 @@ pub enum Rule {
     Flag,
     /// One of a few words.
     Word(&'static [&'static str]),
+    /// Some of these names, with commas between them; which there are is judged by whoever reads them.
+    List(fn() -> Vec<String>),
 }
+
+/// The longest list of names that is looked at, in characters.
+const LIST: usize = 1000;
 
 /// One parameter that an endpoint takes.
 #[derive(Clone, Copy, Debug)]
@@ -36,12 +41,19 @@ pub struct Spec {
     pub rule: Rule,
     /// What it does, in a sentence.
     pub about: &'static str,
+    /// Whether it must be there.
+    pub required: bool,
 }
 
 impl Spec {
     /// A parameter of this name.
     pub const fn new(name: &'static str, rule: Rule, about: &'static str) -> Self {
-        Self { name, rule, about }
+        Self { name, rule, about, required: false }
+    }
+
+    /// The same, when it must be there.
+    pub const fn required(self) -> Self {
+        Self { required: true, ..self }
     }
 }
 
@@ -66,6 +78,7 @@ impl Rule {
                 fits.then(|| value.to_owned())
                     .ok_or_else(|| format!("must have between {least} and {most} characters"))
             }
+            Self::List(_) => Self::Text(1, LIST).normal(value),
             Self::Number(least, most) => number(value, least, most),
             Self::Id => number(value, 1, LARGEST_ID),
             Self::Flag => {
@@ -124,6 +137,9 @@ impl Params {
             }
             params.read_pair(pair, known, &mut seen);
         }
+        for spec in known.iter().filter(|spec| spec.required) {
+            params.require(spec.name);
+        }
         params.pairs.sort_by_key(|(name, _)| known.iter().position(|spec| spec.name == *name));
         params
     }
@@ -166,7 +182,7 @@ impl Params {
     }
 
     /// Notes that `name` must have a value, unless something else is wrong with it.
-    pub fn require(&mut self, name: &str) {
+    fn require(&mut self, name: &str) {
         if self.text(name).is_none() && !self.problems.0.iter().any(|(other, _)| other == name) {
             self.problems.push(name, "is required");
         }

@@ -15,7 +15,7 @@ use crate::identity::handlers as identity;
 use crate::posts::{edit, handlers as posts, search, v1, v2};
 use crate::state::AppState;
 use crate::tags::Tag;
-use crate::{answer, health, index, middleware};
+use crate::{answer, feeds, health, index, middleware, openapi};
 
 const V1_POST: &str = "/api/v1/posts/{slug}";
 const V1_CATEGORY: &str = "/api/v1/categories/{slug}";
@@ -57,13 +57,18 @@ pub const TEMPLATES: &[&str] = &[
     Author::V2,
     V2_AUTHOR,
     SEARCH,
+    feeds::SITEMAP,
+    feeds::SITEMAP_PART,
+    feeds::FEED,
+    openapi::DOCUMENT,
+    openapi::PAGE,
     HEALTH,
     METRICS,
     LIVE,
     READY,
 ];
 
-fn routes() -> [(&'static str, MethodRouter<AppState>); 24] {
+fn routes() -> [(&'static str, MethodRouter<AppState>); 29] {
     [
         (v1::PATH, get(posts::v1_list).post(edit::create)),
         (V1_POST, get(posts::v1_single).put(edit::change).patch(edit::change).delete(edit::delete)),
@@ -85,6 +90,11 @@ fn routes() -> [(&'static str, MethodRouter<AppState>); 24] {
         (Author::V2, get(catalog::v2_list::<Author>)),
         (V2_AUTHOR, get(catalog::v2_single::<Author>)),
         (SEARCH, get(search::search)),
+        (feeds::SITEMAP, get(feeds::sitemap)),
+        (feeds::SITEMAP_PART, get(feeds::sitemap_part)),
+        (feeds::FEED, get(feeds::feed)),
+        (openapi::DOCUMENT, get(openapi::openapi)),
+        (openapi::PAGE, get(openapi::documentation)),
         (HEALTH, get(health::health)),
         (METRICS, get(metrics)),
         (LIVE, get(health::live)),

@@ -42,6 +42,8 @@ const APP: Layers = Layers {
     rows: &[
         &["serve", "check", "migrate", "seed"],
         &["router", "accept"],
+        &["openapi"],
+        &["feeds"],
         &["middleware", "health", "posts", "index"],
         &["idempotency"],
         &["catalog", "identity"],

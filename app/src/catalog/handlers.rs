@@ -7,7 +7,7 @@ use axum::extract::{Path, State};
 use axum::response::Response;
 use http::Uri;
 
-use super::selection::{self, Selection};
+use super::selection::Selection;
 use super::show::{Shown, Version};
 use super::store::{self, Family, Filter, List};
 use super::{Kind, nothing, segment};
@@ -17,7 +17,7 @@ use crate::envelope::{Asked, Keyed, Neighbours, Numbered, Single, Versioned};
 use crate::error::ApiError;
 use crate::links::Links;
 use crate::page::cursor::{self, Scan};
-use crate::page::{DIRECTION, DIRECTIONS, Direction, Offset, keyset};
+use crate::page::{DIRECTIONS, Direction, Offset, keyset};
 use crate::query::{Params, Rule, Spec, encode};
 use crate::state::AppState;
 
@@ -25,33 +25,15 @@ use crate::state::AppState;
 pub const SEARCH: Spec = Spec::new("search", Rule::Text(1, 100), "Only those with this in their name.");
 /// `only_root`.
 pub const ONLY_ROOT: Spec = Spec::new("only_root", Rule::Flag, "Only categories that are below no other.");
-const NAMED_SORT: Spec =
+/// `sort` of tags and authors.
+pub const NAMED_SORT: Spec =
     Spec::new("sort", Rule::Word(&["name", "created_at"]), "What the list is sorted by; name when left out.");
-const CATEGORY_SORT: Spec = Spec::new(
+/// `sort` of categories.
+pub const CATEGORY_SORT: Spec = Spec::new(
     "sort",
     Rule::Word(&["sort_order", "name", "created_at"]),
     "What the list is sorted by; sort_order when left out.",
 );
-
-/// What the lists of tags and authors of v2 take.
-pub const V2_NAMED: &[Spec] =
-    &[keyset::CURSOR, keyset::LIMIT, selection::FIELDS, NAMED_SORT, DIRECTION, SEARCH];
-/// What the list of categories of v2 takes.
-pub const V2_CATEGORIES: &[Spec] = &[
-    keyset::CURSOR,
-    keyset::LIMIT,
-    selection::FIELDS,
-    selection::INCLUDE,
-    CATEGORY_SORT,
-    DIRECTION,
-    SEARCH,
-    ONLY_ROOT,
-];
-
-/// What one of them takes in v2.
-pub fn v2_single_specs<K: Kind>() -> &'static [Spec] {
-    if K::PARENT.is_some() { &[selection::FIELDS, selection::INCLUDE] } else { &[selection::FIELDS] }
-}
 
 /// `GET /api/v1/…`: a page by number, in the usual order.
 ///
@@ -167,7 +149,7 @@ pub async fn v2_single<K: Kind>(
     name: Result<Path<String>, PathRejection>,
     uri: Uri,
 ) -> Result<Response, ApiError> {
-    let mut params = Params::parse(uri.query(), v2_single_specs::<K>());
+    let mut params = Params::parse(uri.query(), K::V2_SINGLE);
     let selection = Selection::from_params::<K>(&mut params, Selection::family::<K>());
     params.finish()?;
     let name = segment::<K>(name)?;

@@ -1,13 +1,15 @@
 //! Decides what is particular to categories, to tags and to authors.
 
-use super::handlers::{ONLY_ROOT, SEARCH, V2_CATEGORIES, V2_NAMED};
+use super::handlers::{CATEGORY_SORT, NAMED_SORT, ONLY_ROOT, SEARCH};
+use super::selection::{INCLUDE, fields};
 use super::{Holds, Kind, Sort};
 use crate::authors::{self, Author};
 use crate::categories::{self, Category};
 use crate::db::{Cells, Error};
 use crate::fields::Fields;
 use crate::links::Links;
-use crate::page::{PAGE, PER_PAGE};
+use crate::page::keyset::{CURSOR, LIMIT};
+use crate::page::{DIRECTION, PAGE, PER_PAGE};
 use crate::query::Spec;
 use crate::tags::{self, Tag};
 
@@ -24,7 +26,9 @@ impl Kind for Category {
     const SORTS: &'static [Sort] = &[BY_PLACE, BY_NAME, BY_CREATION];
     const SEARCHED: &'static [&'static str] = &["name", "slug"];
     const V1_LIST: &'static [Spec] = &[PAGE, PER_PAGE, SEARCH, ONLY_ROOT];
-    const V2_LIST: &'static [Spec] = V2_CATEGORIES;
+    const V2_LIST: &'static [Spec] =
+        &[CURSOR, LIMIT, fields::<Self>(), INCLUDE, CATEGORY_SORT, DIRECTION, SEARCH, ONLY_ROOT];
+    const V2_SINGLE: &'static [Spec] = &[fields::<Self>(), INCLUDE];
     const PARENT: Option<usize> = Some(categories::PARENT_ID);
 
     fn read(id: i64, fields: Fields, cells: &mut Cells<'_>) -> Result<Self, Error> {
@@ -53,7 +57,8 @@ impl Kind for Tag {
     const SORTS: &'static [Sort] = &[BY_NAME, BY_CREATION];
     const SEARCHED: &'static [&'static str] = &["name", "slug"];
     const V1_LIST: &'static [Spec] = &[PAGE, PER_PAGE, SEARCH];
-    const V2_LIST: &'static [Spec] = V2_NAMED;
+    const V2_LIST: &'static [Spec] = &[CURSOR, LIMIT, fields::<Self>(), NAMED_SORT, DIRECTION, SEARCH];
+    const V2_SINGLE: &'static [Spec] = &[fields::<Self>()];
     const PARENT: Option<usize> = None;
 
     fn read(id: i64, fields: Fields, cells: &mut Cells<'_>) -> Result<Self, Error> {
@@ -82,7 +87,8 @@ impl Kind for Author {
     const SORTS: &'static [Sort] = &[BY_NAME, BY_CREATION];
     const SEARCHED: &'static [&'static str] = &["name", "username"];
     const V1_LIST: &'static [Spec] = &[];
-    const V2_LIST: &'static [Spec] = V2_NAMED;
+    const V2_LIST: &'static [Spec] = &[CURSOR, LIMIT, fields::<Self>(), NAMED_SORT, DIRECTION, SEARCH];
+    const V2_SINGLE: &'static [Spec] = &[fields::<Self>()];
     const PARENT: Option<usize> = None;
 
     fn read(id: i64, fields: Fields, cells: &mut Cells<'_>) -> Result<Self, Error> {

@@ -5,17 +5,19 @@ use crate::fields::Fields;
 use crate::query::{Params, Rule, Spec, names, shown};
 
 /// `fields`.
-pub const FIELDS: Spec =
-    Spec::new("fields", Rule::Text(1, 1000), "Shows only these fields, with commas between them.");
+pub const fn fields<K: Kind>() -> Spec {
+    Spec::new("fields", Rule::List(all_fields::<K>), "Shows only these fields, with commas between them.")
+}
 /// `include` of categories.
 pub const INCLUDE: Spec = Spec::new(
     "include",
-    Rule::Text(1, 1000),
+    Rule::List(all_relations),
     "Shows these relations, with commas between them: parent, children (at most 1000 for a whole page).",
 );
 
 /// The word for the links.
 const LINKS: &str = "_links";
+const RELATIONS: [&str; 2] = ["parent", "children"];
 
 /// What is shown.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -111,6 +113,20 @@ impl Selection {
     }
 }
 
+/// Everything that `fields` may name.
+fn all_fields<K: Kind>() -> Vec<String> {
+    let relations: &[&str] = if K::PARENT.is_some() { &RELATIONS } else { &[] };
+    let nested = relations.iter().flat_map(|relation| {
+        let fields = K::FIELDS.iter().map(move |field| format!("{relation}.{field}"));
+        std::iter::once((*relation).to_owned()).chain(fields)
+    });
+    K::FIELDS.iter().chain(&[LINKS]).map(|name| (*name).to_owned()).chain(nested).collect()
+}
+
+fn all_relations() -> Vec<String> {
+    RELATIONS.iter().map(|name| (*name).to_owned()).collect()
+}
+
 fn unknown_field<K: Kind>(name: &str) -> String {
     let relations: &[&str] = if K::PARENT.is_some() { &["parent", "children"] } else { &[] };
     let known: Vec<&str> = K::FIELDS.iter().chain(&[LINKS]).chain(relations).copied().collect();
@@ -124,7 +140,7 @@ mod tests {
     use crate::tags::Tag;
 
     fn selection<K: Kind>(query: &str) -> Result<Selection, Vec<(String, String)>> {
-        let mut params = Params::parse(Some(query), &[FIELDS, INCLUDE]);
+        let mut params = Params::parse(Some(query), &[fields::<K>(), INCLUDE]);
         let selection = Selection::from_params::<K>(&mut params, Selection::whole::<K>());
         params.finish().map(|()| selection).map_err(|problems| problems.0)
     }

@@ -22,7 +22,7 @@ use crate::state::AppState;
 pub const PATH: &str = "/api/search";
 /// What it takes.
 pub const SPECS: &[Spec] =
-    &[Spec::new("q", Rule::Text(2, 100), "Words to look for; each may be the beginning of one.")];
+    &[Spec::new("q", Rule::Text(2, 100), "Words to look for; each may be the beginning of one.").required()];
 
 /// The most posts that are found.
 const MOST: u64 = 10;
@@ -45,7 +45,6 @@ struct Found {
 pub async fn search(State(state): State<AppState>, caller: Caller, uri: Uri) -> Result<Response, ApiError> {
     let mut params = Params::parse(uri.query(), SPECS);
     let words = params.text("q").map(str::to_owned);
-    params.require("q");
     params.finish()?;
     let key = cache::key(PATH, params.pairs());
     let cache = state.cache.clone();

@@ -43,19 +43,16 @@ impl Relation {
 /// The word for the links of a post.
 const LINKS: &str = "_links";
 
-/// The longest list of fields that is looked at, in characters.
-pub const LIST: usize = 1000;
-
 /// `fields`.
 pub const FIELDS: Spec = Spec::new(
     "fields",
-    Rule::Text(1, LIST),
+    Rule::List(all_fields),
     "Shows only these fields, with commas between them; `author.name` is one field of the author.",
 );
 /// `include`.
 pub const INCLUDE: Spec = Spec::new(
     "include",
-    Rule::Text(1, LIST),
+    Rule::List(all_relations),
     "Shows these relations, with commas between them: category, category.parent, author, tags.",
 );
 
@@ -190,6 +187,21 @@ impl Selection {
     pub fn author_read(&self) -> Option<Fields> {
         self.author.map(|fields| if self.links { fields.with(authors::USERNAME) } else { fields })
     }
+}
+
+/// Everything that `fields` may name.
+fn all_fields() -> Vec<String> {
+    let relations = Relation::WORDS.iter().flat_map(|(word, relation)| {
+        let nested = relation.fields().iter().map(move |field| format!("{word}.{field}"));
+        std::iter::once((*word).to_owned()).chain(nested)
+    });
+    let own = V2Post::FIELDS.iter().chain(&[LINKS]).map(|name| (*name).to_owned());
+    own.chain(relations).collect()
+}
+
+/// Everything that `include` may name.
+fn all_relations() -> Vec<String> {
+    Relation::WORDS.iter().map(|(word, _)| (*word).to_owned()).collect()
 }
 
 fn relation(name: &str) -> Option<Relation> {

@@ -1,5 +1,7 @@
 //! Decides which statements read posts; what the public may see is written here and nowhere else.
 
+use std::ops::RangeInclusive;
+
 use sea_query::{Cond, Expr, ExprTrait, Func, JoinType, Order as SqlOrder, Query, SelectStatement};
 
 use super::filter::Filter;
@@ -168,6 +170,37 @@ fn search_statement(
         .order_by((TABLE, "id"), SqlOrder::Desc)
         .limit(limit);
     select
+}
+
+/// The largest id; 0 without posts.
+///
+/// # Errors
+///
+/// Those of the database.
+pub async fn last_id(db: Reader<'_>) -> Result<i64, Error> {
+    let last = Query::select().column("id").from(TABLE).order_by("id", SqlOrder::Desc).limit(1).take();
+    match db.first(&last).await? {
+        Some(row) => row.cells().take(),
+        None => Ok(0),
+    }
+}
+
+/// The public posts among these ids, in their order.
+///
+/// # Errors
+///
+/// Those of the database.
+pub async fn in_range(
+    db: Reader<'_>,
+    ids: RangeInclusive<i64>,
+    columns: Columns,
+    now: Moment,
+) -> Result<Vec<Post>, Error> {
+    let mut select = selected(columns);
+    select.and_where(Expr::col("id").between(*ids.start(), *ids.end()));
+    visible(&mut select, now);
+    select.order_by("id", SqlOrder::Asc);
+    db.all(&select).await?.iter().map(|row| Post::read(row, columns)).collect()
 }
 
 /// What the public may see: published, its moment come, not deleted.

@@ -7,6 +7,7 @@
 mod cache;
 mod catalog;
 mod changes;
+mod documents;
 mod errors;
 mod health;
 mod identity;
@@ -20,4 +21,5 @@ mod throttling;
 mod v1;
 mod v2;
 mod walking;
+mod walks;
 mod writing;

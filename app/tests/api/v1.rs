@@ -83,7 +83,7 @@ async fn every_link_of_an_answer_leads_somewhere() {
     collect(&site.json(single.as_str().unwrap()).await, &mut links);
     assert!(links.len() > 40, "{links:?}");
     for link in links {
-        site.json(&link).await;
+        assert_eq!(site.get(&link).await.status.as_u16(), 200, "{link}");
     }
 }
 

@@ -1,0 +1,224 @@
+//! Decides what answers look like, in JSON Schema: the fields are those that answers are written from.
+
+use serde_json::{Map, Value, json};
+
+use crate::authors::Author;
+use crate::categories::Category;
+use crate::fields::Resource;
+use crate::posts::v2::V2Post;
+use crate::tags::Tag;
+
+/// A schema by its name.
+pub(super) fn reference(name: &str) -> Value {
+    json!({ "$ref": format!("#/components/schemas/{name}") })
+}
+
+/// The schema of a field, which has the same meaning wherever it is.
+fn field(name: &str) -> Value {
+    match name {
+        "id" | "view_count" | "reading_time" => json!({ "type": "integer" }),
+        "parent_id" => json!({ "type": ["integer", "null"] }),
+        "is_featured" | "is_sticky" => json!({ "type": "boolean" }),
+        "published_at" | "scheduled_at" => json!({ "type": ["string", "null"], "format": "date-time" }),
+        "created_at" | "updated_at" => json!({ "type": "string", "format": "date-time" }),
+        "avatar" | "featured_image" => json!({ "type": ["string", "null"] }),
+        _ => json!({ "type": "string" }),
+    }
+}
+
+/// The fields of `R`, all of which may be left out.
+fn part<R: Resource>() -> Map<String, Value> {
+    R::FIELDS.iter().map(|name| ((*name).to_owned(), field(name))).collect()
+}
+
+/// An object with these properties; all of them are there, or any.
+fn object(properties: &Map<String, Value>, is_whole: bool) -> Value {
+    let names: Vec<String> = properties.keys().cloned().collect();
+    let mut schema = json!({ "type": "object", "properties": properties, "additionalProperties": false });
+    if is_whole {
+        schema["required"] = names.into();
+    }
+    schema
+}
+
+fn with(mut properties: Map<String, Value>, more: &[(&str, Value)]) -> Map<String, Value> {
+    properties.extend(more.iter().map(|(name, schema)| ((*name).to_owned(), schema.clone())));
+    properties
+}
+
+fn whole(properties: &[(&str, Value)]) -> Value {
+    object(&with(Map::new(), properties), true)
+}
+
+fn nullable(schema: &Value) -> Value {
+    json!({ "anyOf": [schema, { "type": "null" }] })
+}
+
+fn list(items: &Value) -> Value {
+    json!({ "type": "array", "items": items })
+}
+
+fn text() -> Value {
+    json!({ "type": "string" })
+}
+
+fn text_or_null() -> Value {
+    json!({ "type": ["string", "null"] })
+}
+
+/// Everything that operations refer to.
+pub(super) fn components() -> Value {
+    let mut schemas = resources();
+    for (name, item) in [("Post", "PostV1"), ("Categorie", "CategoryV1"), ("Tag", "TagV1")] {
+        schemas.insert(format!("{name}sByNumber"), by_number(&reference(item)));
+    }
+    for (name, item) in
+        [("Post", "PostV2"), ("Categorie", "CategoryV2"), ("Tag", "TagV2"), ("Author", "AuthorV2")]
+    {
+        schemas.insert(format!("{name}sByCursor"), by_cursor(&reference(item)));
+    }
+    for item in ["PostV1", "CategoryV1", "AuthorV1"] {
+        schemas.insert(format!("{item}Answer"), whole(&[("data", reference(item))]));
+    }
+    for item in ["PostV2", "CategoryV2", "TagV2", "AuthorV2"] {
+        let meta = whole(&[("version", text())]);
+        schemas.insert(format!("{item}Answer"), whole(&[("data", reference(item)), ("meta", meta)]));
+    }
+    let found = whole(&[
+        ("slug", text()),
+        ("title", text()),
+        ("excerpt", text()),
+        ("category", text()),
+        ("date", text()),
+    ]);
+    schemas.insert("Found".into(), whole(&[("data", list(&found))]));
+    schemas.insert("Index".into(), json!({ "type": "object", "required": ["version", "endpoints"] }));
+    schemas.insert("Health".into(), json!({ "type": "object", "required": ["status", "services"] }));
+    schemas.insert("Word".into(), whole(&[("status", text())]));
+    let errors = json!({ "type": "object", "additionalProperties": list(&text()) });
+    let error = object(&with(Map::new(), &[("message", text()), ("errors", errors.clone())]), false);
+    schemas.insert("Error".into(), error);
+    schemas.insert(
+        "Problem".into(),
+        json!({
+            "type": "object",
+            "required": ["type", "title", "status", "detail", "code"],
+            "properties": { "status": { "type": "integer" }, "errors": errors },
+        }),
+    );
+    json!({
+        "schemas": schemas,
+        "responses": {
+            "Error": {
+                "description": "What went wrong; `errors` says it for each parameter.",
+                "content": {
+                    "application/json": { "schema": reference("Error") },
+                    "application/problem+json": { "schema": reference("Problem") },
+                },
+            },
+        },
+    })
+}
+
+fn resources() -> Map<String, Value> {
+    let mut schemas = Map::new();
+    let mut add = |name: &str, schema: Value| schemas.insert(name.to_owned(), schema);
+    add("Category", object(&part::<Category>(), true));
+    add("Author", object(&part::<Author>(), true));
+    add("Tag", object(&part::<Tag>(), true));
+    let links = ("links", whole(&[("self", text()), ("posts", text())]));
+    let link = whole(&[("href", text())]);
+    let links_v2 = ("_links", whole(&[("self", link.clone()), ("posts", link.clone())]));
+    let some_category = object(&part::<Category>(), false);
+    let family = [("parent", nullable(&some_category)), ("children", list(&some_category))];
+    let mut category = object(&with(with(part::<Category>(), &family), std::slice::from_ref(&links)), false);
+    category["required"] = json!(Category::FIELDS);
+    add("CategoryV1", category);
+    add("TagV1", object(&with(part::<Tag>(), std::slice::from_ref(&links)), true));
+    add("AuthorV1", object(&with(part::<Author>(), &[links]), true));
+    add(
+        "CategoryV2",
+        object(&with(with(part::<Category>(), &family), std::slice::from_ref(&links_v2)), false),
+    );
+    add("TagV2", object(&with(part::<Tag>(), std::slice::from_ref(&links_v2)), false));
+    add("AuthorV2", object(&with(part::<Author>(), &[links_v2]), false));
+    let some_tag = object(&part::<Tag>(), false);
+    let post_links = object(
+        &with(Map::new(), &[("self", link.clone()), ("category", link.clone()), ("author", link)]),
+        false,
+    );
+    let nested = object(&with(part::<Category>(), &[("parent", nullable(&some_category))]), false);
+    let relations = [
+        ("category", nullable(&nested)),
+        ("author", nullable(&object(&part::<Author>(), false))),
+        ("tags", list(&some_tag)),
+        ("_links", post_links),
+    ];
+    add("PostV2", object(&with(part::<V2Post<'_>>(), &relations), false));
+    add("PostV1", json!({ "type": "object", "required": ["id", "title", "slug", "content", "links"] }));
+    schemas.insert("PostV1".into(), post_v1());
+    schemas
+}
+
+fn post_v1() -> Value {
+    let links = whole(&[("self", text()), ("category", text_or_null()), ("author", text_or_null())]);
+    let seo = whole(&[
+        ("title", text_or_null()),
+        ("description", text_or_null()),
+        ("keywords", text_or_null()),
+        ("og_image", text_or_null()),
+    ]);
+    let extra = [
+        ("type", json!({ "enum": ["article", "page", "news"] })),
+        ("is_featured", field("is_featured")),
+        ("is_sticky", field("is_sticky")),
+        ("scheduled_at", field("scheduled_at")),
+        ("seo", seo),
+        ("category", nullable(&reference("Category"))),
+        ("author", nullable(&reference("Author"))),
+        ("tags", list(&reference("Tag"))),
+        ("links", links),
+    ];
+    let mut post = object(&with(part::<V2Post<'_>>(), &extra), true);
+    // More may be added to a post of v1; what is here stays.
+    post["additionalProperties"] = true.into();
+    post
+}
+
+fn by_number(item: &Value) -> Value {
+    let links =
+        whole(&[("first", text()), ("last", text()), ("prev", text_or_null()), ("next", text_or_null())]);
+    let number = json!({ "type": "integer" });
+    let number_or_null = json!({ "type": ["integer", "null"] });
+    let link = whole(&[("url", text_or_null()), ("label", text()), ("active", json!({ "type": "boolean" }))]);
+    let meta = whole(&[
+        ("current_page", number.clone()),
+        ("from", number_or_null.clone()),
+        ("last_page", number.clone()),
+        ("links", list(&link)),
+        ("path", text()),
+        ("per_page", number.clone()),
+        ("to", number_or_null),
+        ("total", number),
+    ]);
+    whole(&[("data", list(item)), ("links", links), ("meta", meta)])
+}
+
+fn by_cursor(item: &Value) -> Value {
+    let ends = [
+        ("first", text_or_null()),
+        ("last", text_or_null()),
+        ("prev", text_or_null()),
+        ("next", text_or_null()),
+    ];
+    let cursor = whole(&[("next", text_or_null()), ("prev", text_or_null())]);
+    let meta = whole(&[
+        ("path", text()),
+        ("per_page", json!({ "type": "integer" })),
+        ("next_cursor", text_or_null()),
+        ("prev_cursor", text_or_null()),
+        ("version", text()),
+        ("cursor", cursor),
+    ]);
+    whole(&[("data", list(item)), ("links", whole(&ends)), ("meta", meta)])
+}

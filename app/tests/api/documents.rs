@@ -1,0 +1,101 @@
+//! What machines are told: the description of the API, the sitemap, the feed.
+
+use std::collections::BTreeSet;
+
+use cirque_app::openapi;
+use cirque_app::router::TEMPLATES;
+use serde_json::Value;
+
+use crate::site::{PUBLIC, Site};
+
+/// Routes that only write; their description is still to come.
+const UNDESCRIBED: [&str; 3] = ["/api/v1/auth/login", "/api/v1/auth/logout", "/api/v1/auth/profile"];
+
+#[tokio::test]
+async fn every_route_that_can_be_read_is_described_and_nothing_else() {
+    let site = Site::seeded(3).await;
+    let document = site.json("/api/openapi.json").await;
+    assert_eq!(document["openapi"], "3.1.0");
+    let described: BTreeSet<&str> =
+        document["paths"].as_object().unwrap().keys().map(String::as_str).collect();
+    let documents = ["/api/openapi.json", "/api/documentation"];
+    let routes: BTreeSet<&str> = TEMPLATES
+        .iter()
+        .copied()
+        .filter(|path| !UNDESCRIBED.contains(path) && !documents.contains(path))
+        .collect();
+    assert_eq!(described, routes);
+    assert_eq!(described, openapi::paths());
+    let page = site.get("/api/documentation").await;
+    assert_eq!((page.status.as_u16(), page.header("content-type")), (200, "text/html; charset=utf-8"));
+    for path in described {
+        assert!(page.body.contains(&format!("GET {path}<")), "{path}");
+    }
+    assert!(
+        !page.body.contains("http://") && !page.body.contains("https://"),
+        "nothing comes from elsewhere"
+    );
+}
+
+#[tokio::test]
+async fn the_description_names_the_parameters_that_are_taken() {
+    let site = Site::seeded(3).await;
+    let document = site.json("/api/openapi.json").await;
+    for (path, methods) in document["paths"].as_object().unwrap() {
+        let path = path.replace("{slug}", "weather").replace("{username}", "ada").replace("{part}", "0.xml");
+        let known: Vec<&str> = methods["get"]["parameters"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(|parameter| parameter["in"] == "query")
+            .map(|parameter| parameter["name"].as_str().unwrap())
+            .collect();
+        if path.starts_with("/api/v1") || path.starts_with("/api/v2") || path == "/api/search" {
+            let refused = site.get(&format!("{path}?colour=red")).await.json();
+            let message = refused["errors"]["colour"][0].as_str().unwrap();
+            let expected = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+            assert!(message.ends_with(&format!("known: {expected}")), "{path}: {message}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn defect_20_the_sitemap_has_every_public_post_on_every_node() {
+    let site = Site::seeded(60).await;
+    site.data.change("UPDATE posts SET id = 25001 WHERE id = (SELECT max(id) FROM posts)").await;
+    let index = site.get("/sitemap.xml").await;
+    assert_eq!((index.status.as_u16(), index.header("content-type")), (200, "application/xml"));
+    let mut listed = BTreeSet::new();
+    let parts: Vec<&str> = between(&index.body, "<loc>", "</loc>");
+    assert_eq!(parts, ["/sitemaps/0.xml", "/sitemaps/1.xml", "/sitemaps/2.xml"]);
+    for part in parts {
+        let body = site.get(part).await.body;
+        listed.extend(between(&body, "/api/v1/posts/", "</loc>").into_iter().map(str::to_owned));
+    }
+    let public: Vec<String> = site.data.column(&format!("SELECT slug FROM posts WHERE {PUBLIC}")).await;
+    assert_eq!(listed, public.into_iter().collect());
+    for nothing in ["x.xml", "0", "-1.xml", "99999999999999999999.xml", "+1.xml"] {
+        assert_eq!(site.get(&format!("/sitemaps/{nothing}")).await.status.as_u16(), 404, "{nothing}");
+    }
+}
+
+#[tokio::test]
+async fn the_feed_has_the_newest_posts_with_nothing_taken_for_markup() {
+    let site = Site::seeded(60).await;
+    site.data.change("UPDATE posts SET title = 'A <b> & \"c\"'").await;
+    let feed = site.get("/feed.xml").await;
+    assert_eq!((feed.status.as_u16(), feed.header("content-type")), (200, "application/atom+xml"));
+    let newest = site.json("/api/v1/posts?per_page=20").await;
+    let slugs: Vec<&str> = newest["data"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|post: &Value| post["slug"].as_str().unwrap())
+        .collect();
+    assert_eq!(between(&feed.body, "<link href=\"/api/v1/posts/", "\"/>"), slugs);
+    assert!(feed.body.contains("<title>A &lt;b&gt; &amp; &quot;c&quot;</title>"), "{}", feed.body);
+}
+
+fn between<'t>(text: &'t str, start: &str, end: &str) -> Vec<&'t str> {
+    text.split(start).skip(1).map(|rest| rest.split(end).next().unwrap()).collect()
+}
