@@ -77,23 +77,24 @@ async fn ask_over(
     policy: &Probe,
 ) -> Found {
     let io = TokioIo::new(io);
-    let request = |uri: String| {
-        Request::get(uri)
+    let signed = |request: http::request::Builder| {
+        request
             .header(header::USER_AGENT, concat!("cirque-probe/", env!("CARGO_PKG_VERSION")))
             .header(header::ACCEPT, "*/*")
     };
     match protocol {
         Protocol::Http1 => {
             let Ok((mut sender, connection)) = http1::handshake(io).await else { return Found::Broken };
-            let request =
-                request(policy.path.clone()).header(header::HOST, host).header(header::CONNECTION, "close");
+            let request = signed(Request::get(policy.path.as_str()).header(header::HOST, host));
+            let request = request.header(header::CONNECTION, "close");
             let Ok(request) = request.body(Empty::<Bytes>::new()) else { return Found::Broken };
             found(sender.send_request(request), connection, policy).await
         }
         Protocol::Http2 => {
             let handshake = http2::handshake(TokioExecutor::new(), io);
             let Ok((mut sender, connection)) = handshake.await else { return Found::Broken };
-            let request = request(format!("http://{host}{}", policy.path)).body(Empty::<Bytes>::new());
+            let request =
+                signed(Request::get(format!("http://{host}{}", policy.path))).body(Empty::<Bytes>::new());
             let Ok(request) = request else { return Found::Broken };
             found(sender.send_request(request), connection, policy).await
         }
