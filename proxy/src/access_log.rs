@@ -3,6 +3,7 @@
 //! Requests put their lines into one shared buffer; the writer takes it whole, a few times a second. So a line
 //! costs no wake-up, and a burst becomes one write.
 
+pub(crate) mod combined;
 mod line;
 
 use std::cell::RefCell;
@@ -15,6 +16,7 @@ use std::time::Duration;
 use cirque_shared::metrics::Counter;
 
 use crate::config::AccessLog as Output;
+use crate::config::policy::LogFormat;
 pub(crate) use line::{Attempt, Line};
 
 /// Bytes of lines that may wait for the writer; lines beyond are dropped and counted.
@@ -30,6 +32,7 @@ const GATHER: Duration = Duration::from_millis(50);
 #[derive(Debug)]
 pub(crate) struct AccessLog {
     writer: Option<Writer>,
+    format: LogFormat,
     dropped: Counter,
 }
 
@@ -50,6 +53,8 @@ struct Shared {
 struct Waiting {
     lines: Vec<u8>,
     is_ending: bool,
+    /// Whether the file is to be opened anew, after the lines that are waiting.
+    is_reopening: bool,
 }
 
 impl AccessLog {
@@ -58,23 +63,32 @@ impl AccessLog {
     /// # Errors
     ///
     /// When the file cannot be opened, or no thread can be had.
-    pub(crate) fn open(output: &Output, dropped: Counter) -> io::Result<Self> {
-        let sink: Box<dyn Write + Send> = match output {
-            Output::Off => return Ok(Self { writer: None, dropped }),
-            Output::Stdout => Box::new(io::stdout()),
-            Output::Stderr => Box::new(io::stderr()),
-            Output::File(path) => Box::new(OpenOptions::new().create(true).append(true).open(path)?),
-        };
+    pub(crate) fn open(output: &Output, format: LogFormat, dropped: Counter) -> io::Result<Self> {
+        let Some(sink) = sink(output)? else { return Ok(Self { writer: None, format, dropped }) };
+        let output = output.clone();
         let shared = Arc::new(Shared::default());
         let writers = Arc::clone(&shared);
-        let thread =
-            std::thread::Builder::new().name("access-log".to_owned()).spawn(move || writers.run(sink))?;
-        Ok(Self { writer: Some(Writer { shared, thread: Mutex::new(Some(thread)) }), dropped })
+        let thread = std::thread::Builder::new()
+            .name("access-log".to_owned())
+            .spawn(move || writers.run(sink, &output))?;
+        Ok(Self { writer: Some(Writer { shared, thread: Mutex::new(Some(thread)) }), format, dropped })
     }
 
     /// Whether lines go anywhere.
     pub(crate) fn is_on(&self) -> bool {
         self.writer.is_some()
+    }
+
+    /// Whether lines say what only the combined format asks for.
+    pub(crate) fn is_combined(&self) -> bool {
+        self.is_on() && self.format == LogFormat::Combined
+    }
+
+    /// Opens the file anew, once what was handed over so far is written: it was moved away, to be replaced.
+    pub(crate) fn reopen(&self) {
+        let Some(Writer { shared, .. }) = &self.writer else { return };
+        shared.lock().is_reopening = true;
+        shared.bell.notify_one();
     }
 
     /// Hands one line over; never waits for the output.
@@ -85,7 +99,10 @@ impl AccessLog {
         let Some(Writer { shared, .. }) = &self.writer else { return };
         TEXT.with_borrow_mut(|text| {
             text.clear();
-            line.append_to(text);
+            match self.format {
+                LogFormat::Json => line.append_to(text),
+                LogFormat::Combined => combined::append(line, text),
+            }
             self.hand_over(shared, text);
         });
     }
@@ -124,19 +141,22 @@ impl Shared {
     }
 
     /// Writes lines until the end.
-    fn run(&self, mut sink: Box<dyn Write + Send>) {
+    fn run(&self, mut sink: Box<dyn Write + Send>, output: &Output) {
         let mut batch = Vec::new();
         let mut is_failing = false;
         loop {
             let mut waiting = self.lock();
-            while waiting.lines.is_empty() && !waiting.is_ending {
+            while waiting.lines.is_empty() && !waiting.is_ending && !waiting.is_reopening {
                 waiting = self.bell.wait(waiting).unwrap_or_else(PoisonError::into_inner);
             }
-            let is_gathering = |waiting: &mut Waiting| waiting.lines.len() < ENOUGH && !waiting.is_ending;
+            let is_gathering = |waiting: &mut Waiting| {
+                waiting.lines.len() < ENOUGH && !waiting.is_ending && !waiting.is_reopening
+            };
             let gathered = self.bell.wait_timeout_while(waiting, GATHER, is_gathering);
             let (mut waiting, _) = gathered.unwrap_or_else(PoisonError::into_inner);
             std::mem::swap(&mut batch, &mut waiting.lines);
             let is_last = waiting.is_ending;
+            let is_reopening = std::mem::take(&mut waiting.is_reopening);
             drop(waiting);
             match sink.write_all(&batch).and_then(|()| sink.flush()) {
                 Ok(()) => is_failing = false,
@@ -147,6 +167,14 @@ impl Shared {
                 }
                 Err(_) => {}
             }
+            if is_reopening {
+                match self::sink(output) {
+                    Ok(opened) => sink = opened.unwrap_or(sink),
+                    Err(error) => {
+                        tracing::warn!(%error, "access log cannot be reopened, the old file is kept")
+                    }
+                }
+            }
             batch.clear();
             batch.shrink_to(4 * ENOUGH);
             if is_last {
@@ -154,6 +182,16 @@ impl Shared {
             }
         }
     }
+}
+
+/// Where lines go; `None`: nowhere.
+fn sink(output: &Output) -> io::Result<Option<Box<dyn Write + Send>>> {
+    Ok(match output {
+        Output::Off => None,
+        Output::Stdout => Some(Box::new(io::stdout())),
+        Output::Stderr => Some(Box::new(io::stderr())),
+        Output::File(path) => Some(Box::new(OpenOptions::new().create(true).append(true).open(path)?)),
+    })
 }
 
 #[cfg(test)]
@@ -167,7 +205,7 @@ mod tests {
         let dropped = Registry::new().counter("dropped_total", "Dropped.");
         let file =
             std::env::temp_dir().join(format!("cirque-access-{}.log", cirque_shared::request_id::generate()));
-        let log = AccessLog::open(&Output::File(file.clone()), dropped.clone()).unwrap();
+        let log = AccessLog::open(&Output::File(file.clone()), LogFormat::Json, dropped.clone()).unwrap();
         for _ in 0..5000 {
             log.write(&Line::example());
         }
@@ -179,12 +217,34 @@ mod tests {
     }
 
     #[test]
+    fn a_file_that_was_moved_away_is_replaced_and_no_line_is_lost() {
+        let dropped = Registry::new().counter("dropped_total", "Dropped.");
+        let id = cirque_shared::request_id::generate();
+        let [file, moved] =
+            ["log", "moved"].map(|end| std::env::temp_dir().join(format!("cirque-{id}.{end}")));
+        let log = AccessLog::open(&Output::File(file.clone()), LogFormat::Combined, dropped).unwrap();
+        log.write(&Line::example());
+        std::fs::rename(&file, &moved).unwrap();
+        log.reopen();
+        while !file.exists() {
+            std::thread::yield_now();
+        }
+        log.write(&Line::example());
+        log.finish();
+        let counts = [&file, &moved].map(|path| std::fs::read_to_string(path).unwrap().lines().count());
+        std::fs::remove_file(&file).unwrap();
+        std::fs::remove_file(&moved).unwrap();
+        assert_eq!(counts, [1, 1]);
+    }
+
+    #[test]
     fn lines_beyond_what_may_wait_are_dropped_and_counted() {
         let dropped = Registry::new().counter("dropped_total", "Dropped.");
         let shared = Arc::new(Shared::default());
         // Nobody writes.
         let log = AccessLog {
             writer: Some(Writer { shared: Arc::clone(&shared), thread: Mutex::new(None) }),
+            format: LogFormat::Json,
             dropped: dropped.clone(),
         };
         shared.lock().lines = vec![b' '; MOST_WAITING];
@@ -197,6 +257,8 @@ mod tests {
     #[test]
     fn a_file_that_cannot_be_opened_is_an_error() {
         let dropped = Registry::new().counter("dropped_total", "Dropped.");
-        assert!(AccessLog::open(&Output::File("/nowhere/at/all.log".into()), dropped).is_err());
+        assert!(
+            AccessLog::open(&Output::File("/nowhere/at/all.log".into()), LogFormat::Json, dropped).is_err()
+        );
     }
 }

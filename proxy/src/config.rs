@@ -18,9 +18,9 @@ use cirque_shared::telemetry::{Format, Level};
 use crate::certificate::Files;
 use pattern::{HostPattern, PathPattern};
 use policy::{
-    Access, Action, AdminToken, Balance, Client, Conditions, ErrorPage, Fails, HashBy, HeaderRules, Http1,
-    Maintenance, Outlier, Probe, Protocols, RateLimit, Reach, Retry, Rewrite, Timeouts, TlsVersion,
-    Unavailable,
+    Access, Action, AdminToken, Balance, Client, Compress, Conditions, ErrorPage, Fails, HashBy, HeaderRules,
+    Http1, LogFormat, Maintenance, Outlier, Probe, Protocols, RateLimit, Reach, Retry, Rewrite, Timeouts,
+    TlsVersion, Unavailable,
 };
 
 /// The compiled-in defaults and the reference of every key.
@@ -51,6 +51,10 @@ pub struct Config {
     pub log_format: Format,
     /// Where access lines go.
     pub access_log: AccessLog,
+    /// How an access line looks.
+    pub access_log_format: LogFormat,
+    /// Whether traces are passed on and begun.
+    pub trace_context: bool,
     /// Networks whose forwarding headers are believed.
     pub trusted_proxies: Vec<ipnet::IpNet>,
     /// Limits of the client's side.
@@ -167,6 +171,8 @@ pub struct Route {
     pub rate_limits: Vec<String>,
     /// Requests at once; `None`: any number.
     pub max_requests: Option<usize>,
+    /// Which answers are compressed.
+    pub compress: Compress,
 }
 
 /// A pool of backends.

@@ -45,7 +45,11 @@ impl Edge {
         let registry = Registry::new();
         cirque_shared::metrics::process::declare(&registry, "proxy", env!("CARGO_PKG_VERSION"));
         let metrics = Metrics::new(&registry);
-        let access_log = AccessLog::open(&config.access_log, metrics.access_log_dropped.clone())?;
+        let access_log = AccessLog::open(
+            &config.access_log,
+            config.access_log_format,
+            metrics.access_log_dropped.clone(),
+        )?;
         let site = Site::new(config, orders, &metrics, None);
         site.take_over(None, &metrics);
         Ok(Self {

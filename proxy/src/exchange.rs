@@ -14,6 +14,7 @@ use cirque_shared::metrics::http::{InFlight, NO_ROUTE};
 use time::OffsetDateTime;
 use tokio::time::Instant;
 
+use crate::access_log::combined::Said;
 use crate::access_log::{Attempt, Line};
 use crate::balance::Key;
 use crate::config::policy::Unavailable;
@@ -22,6 +23,7 @@ use crate::limit::concurrency::Slot;
 use crate::respond::Refusal;
 use crate::retry::{Failure, GiveUp};
 use crate::site::{Limit, Route};
+use crate::trace::Trace;
 use crate::upstream::Chosen;
 
 /// Stale pooled connections that one request may meet before they count as failures.
@@ -39,6 +41,10 @@ pub(crate) struct Head {
     pub(crate) path: String,
     /// Whether repeating the request changes nothing (RFC 9110 §9.2.2).
     pub(crate) is_idempotent: bool,
+    /// The trace that it belongs to.
+    pub(crate) trace: Option<Trace>,
+    /// What the combined format asks of its head.
+    pub(crate) said: Option<Box<Said>>,
 }
 
 /// What the data path knows when an attempt failed.
@@ -225,6 +231,8 @@ impl Exchange {
             bytes_out: self.bytes_out,
             attempts: &self.attempts,
             gave_up: self.gave_up.map(GiveUp::reason),
+            trace_id: self.head.trace.as_ref().map(Trace::id),
+            said: self.head.said.as_deref(),
             limited: self.limited.as_ref().map(|limit| (limit.config.name.as_str(), limit.config.is_dry_run)),
         });
     }

@@ -22,10 +22,12 @@ mod turn;
 
 mod exchange;
 
+mod compress;
 mod door;
 mod headers;
 mod limit;
 mod route;
+mod trace;
 
 mod dial;
 mod tls;

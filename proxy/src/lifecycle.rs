@@ -56,6 +56,7 @@ impl ShutdownSignalWatch for Stop {
                     break;
                 }
                 Request::Reload => self.reload().await,
+                Request::Reopen => self.edge.access_log.reopen(),
                 Request::Upgrade => self.upgrade(),
             }
         }

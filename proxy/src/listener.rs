@@ -58,6 +58,8 @@ impl Listener {
             host: String::new(),
             path: String::new(),
             is_idempotent: false,
+            trace: None,
+            said: None,
         };
         let mut exchange = Exchange::begin(&self.edge, head);
         exchange.broke(Some("http2"));

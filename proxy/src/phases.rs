@@ -22,6 +22,7 @@ use pingora::{Error, ErrorSource, ErrorType, Result};
 use tokio::time::Instant;
 
 use crate::balance::key::key;
+use crate::compress::encoder::Encoder;
 use crate::edge::Edge;
 use crate::exchange::{Exchange, Situation};
 use crate::headers::Forwarded;
@@ -31,7 +32,7 @@ use crate::respond::Refusal;
 use crate::retry::{Decision, Failure};
 use crate::route::{Asked, rewrite};
 use crate::turn::{self, Turn};
-use head::{edit_answer, facts, too_large};
+use head::{compress, edit_answer, facts, too_large};
 use translate::{head, is_too_large, join_cookies, objection, remove_hop_by_hop, tell};
 
 /// The hooks.
@@ -50,6 +51,8 @@ pub(crate) struct Ctx {
     is_retrying: bool,
     /// How fast the client sends its body.
     sends: Pace,
+    /// What compresses the answer.
+    coder: Option<Box<Encoder>>,
     turn: Option<Arc<Turn>>,
 }
 
@@ -213,7 +216,7 @@ impl ProxyHttp for Phases {
             join_cookies(request)?;
         }
         let (Some(told), Some(exchange)) = (&ctx.forwarded, &ctx.exchange) else { return Ok(()) };
-        tell(request, told, &exchange.head().id)?;
+        tell(request, told, &exchange.head().id, exchange.head().trace.as_ref())?;
         if let Some(route) = exchange.route() {
             let asked = session.req_header();
             let target = asked.uri.path_and_query().map_or("", http::uri::PathAndQuery::as_str);
@@ -302,7 +305,35 @@ impl ProxyHttp for Phases {
         ctx.say_https(head)?;
         let exchange = ctx.exchange()?;
         head.insert_header("X-Request-ID", &exchange.head().id)?;
+        let rule = exchange.route().map(|route| route.config.compress.clone());
+        if let Some(rule) = rule.filter(|rule| !rule.encodings.is_empty()) {
+            let coding = compress(session.req_header(), head, &rule)?.coding();
+            ctx.coder = coding.and_then(|coding| Encoder::new(coding).ok()).map(Box::new);
+        }
         edit_answer(session, head, ctx)
+    }
+
+    fn response_body_filter(
+        &self,
+        _session: &mut Session,
+        body: &mut Option<Bytes>,
+        end_of_stream: bool,
+        ctx: &mut Ctx,
+    ) -> Result<Option<Duration>> {
+        let Some(coder) = &mut ctx.coder else { return Ok(None) };
+        let broken =
+            |error| Error::because(ErrorType::InternalError, "the answer could not be compressed", error);
+        let mut coded = coder.write(body.as_deref().unwrap_or_default()).map_err(broken)?;
+        if end_of_stream {
+            if let Some(coder) = ctx.coder.take() {
+                coded.extend(coder.finish().map_err(broken)?);
+            }
+        } else {
+            // Whether more comes soon is not known here: each piece can be read by itself.
+            coded.extend(coder.flush().map_err(broken)?);
+        }
+        *body = (!coded.is_empty() || body.is_some()).then(|| Bytes::from(coded));
+        Ok(None)
     }
 
     fn fail_to_connect(

@@ -14,6 +14,8 @@ pub enum Request {
     Stop,
     /// SIGHUP: read the configuration again.
     Reload,
+    /// SIGUSR1: open log files anew, they were moved away.
+    Reopen,
     /// SIGUSR2: let a new process of the binary take over.
     Upgrade,
 }
@@ -24,11 +26,12 @@ pub struct Signals {
     terminate: tokio::signal::unix::Signal,
     interrupt: tokio::signal::unix::Signal,
     hangup: tokio::signal::unix::Signal,
+    user1: tokio::signal::unix::Signal,
     user2: tokio::signal::unix::Signal,
 }
 
 impl Signals {
-    /// Takes over SIGTERM, SIGINT, SIGHUP and SIGUSR2.
+    /// Takes over SIGTERM, SIGINT, SIGHUP, SIGUSR1 and SIGUSR2.
     ///
     /// # Errors
     ///
@@ -38,6 +41,7 @@ impl Signals {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
             hangup: signal(SignalKind::hangup())?,
+            user1: signal(SignalKind::user_defined1())?,
             user2: signal(SignalKind::user_defined2())?,
         })
     }
@@ -48,6 +52,7 @@ impl Signals {
             _ = self.terminate.recv() => Request::Stop,
             _ = self.interrupt.recv() => Request::Stop,
             _ = self.hangup.recv() => Request::Reload,
+            _ = self.user1.recv() => Request::Reopen,
             _ = self.user2.recv() => Request::Upgrade,
         }
     }

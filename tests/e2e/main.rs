@@ -1,8 +1,10 @@
 //! One binary of end-to-end tests: each module is one promise of the edge or of the site.
 
 mod abuse;
+mod access_log;
 mod accounts;
 mod balancing;
+mod compression;
 mod config;
 mod corpus;
 mod differential;
@@ -29,6 +31,7 @@ mod routing;
 mod site;
 mod timeouts;
 mod tls;
+mod tracing;
 mod up;
 mod upgrade;
 mod websocket;

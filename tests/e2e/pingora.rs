@@ -4,7 +4,9 @@
 //! in the tests themselves (`cirque_tests::edge::Path`). What is strict in our own path only is not run here at all.
 
 mod abuse;
+mod access_log;
 mod balancing;
+mod compression;
 mod drain;
 mod failover;
 mod limits;
@@ -20,4 +22,5 @@ mod retries;
 mod routing;
 mod timeouts;
 mod tls;
+mod tracing;
 mod witness;

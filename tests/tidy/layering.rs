@@ -31,7 +31,7 @@ const PROXY: Layers = Layers {
         &["metrics", "balance", "durable", "dial"],
         &["respond"],
         &["retry"],
-        &["route", "limit", "descriptors"],
+        &["route", "limit", "descriptors", "trace", "compress"],
         &["config"],
         &["certificate"],
     ],

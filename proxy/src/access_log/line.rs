@@ -10,6 +10,7 @@ use std::time::Duration;
 use time::OffsetDateTime;
 use time::macros::format_description;
 
+use super::combined::Said;
 use crate::upstream::backend::Backend;
 
 /// One request.
@@ -40,6 +41,10 @@ pub(crate) struct Line<'a> {
     pub(crate) gave_up: Option<&'static str>,
     /// The rate limit that it was above, and whether that one only counts.
     pub(crate) limited: Option<(&'a str, bool)>,
+    /// The trace that it belongs to.
+    pub(crate) trace_id: Option<&'a str>,
+    /// What the combined format asks of its head.
+    pub(crate) said: Option<&'a Said>,
 }
 
 /// One try at one backend.
@@ -62,6 +67,7 @@ impl Line<'_> {
         timestamp(self.arrived, out);
         out.push(b'"');
         text(out, "request.id", self.request_id);
+        optional(out, "trace.id", self.trace_id);
         out.extend_from_slice(b",\"client.address\":\"");
         address(self.client, out);
         out.push(b'"');
@@ -159,7 +165,7 @@ fn quoted(out: &mut Vec<u8>, value: &str) {
     }
 }
 
-fn address(address: IpAddr, out: &mut Vec<u8>) {
+pub(super) fn address(address: IpAddr, out: &mut Vec<u8>) {
     let IpAddr::V4(address) = address else {
         out.extend_from_slice(address.to_string().as_bytes());
         return;
@@ -213,6 +219,8 @@ impl Line<'static> {
             attempts: &[],
             gave_up: None,
             limited: Some(("per-client", true)),
+            trace_id: Some("4bf92f3577b34da6a3ce929d0e0e4736"),
+            said: None,
         }
     }
 }
@@ -229,6 +237,7 @@ mod tests {
         let expected = serde_json::json!({
             "timestamp": "2023-11-14T22:13:20.007Z",
             "request.id": "abc",
+            "trace.id": "4bf92f3577b34da6a3ce929d0e0e4736",
             "client.address": "192.0.2.1",
             "http.request.method": "GET",
             "server.address": "example.com",

@@ -16,7 +16,7 @@ use std::path::PathBuf;
 
 use cirque_shared::config::{Problems, Shown, read_text};
 
-use super::policy::HTTP1;
+use super::policy::{HTTP1, LOG_FORMAT};
 use super::{AccessLog, Config, REFERENCE, raw};
 use value::{in_range, networks, one_of};
 
@@ -34,6 +34,7 @@ pub(super) fn parse(file: raw::File, problems: &mut Problems) -> Config {
     let (admin, admin_tokens) =
         admin::admin(server.admin, &server.admin_tokens.unwrap_or_default(), problems);
     let log = file.log.unwrap_or_default();
+    let access = file.access_log.unwrap_or_default();
     let upstreams = upstream::upstreams(file.upstreams.unwrap_or_default(), problems);
     let names: BTreeSet<&str> = upstreams.iter().map(|upstream| upstream.name.as_str()).collect();
     let rate_limits = limits::rate_limits(file.rate_limits.unwrap_or_default(), problems);
@@ -53,7 +54,15 @@ pub(super) fn parse(file: raw::File, problems: &mut Problems) -> Config {
             .unwrap_or_default(),
         log_level: log.level.unwrap_or_default(),
         log_format: log.format.unwrap_or_default(),
-        access_log: access_log(file.access_log.and_then(|log| log.output).unwrap_or_default(), problems),
+        access_log: access_log(access.output.unwrap_or_default(), problems),
+        access_log_format: one_of(
+            "access_log.format",
+            &access.format.unwrap_or_default(),
+            &LOG_FORMAT,
+            problems,
+        )
+        .unwrap_or_default(),
+        trace_context: file.trace.and_then(|trace| trace.context).unwrap_or_default(),
         trusted_proxies: networks("trust.proxies", file.trust.and_then(|trust| trust.proxies), problems),
         client: listener::client(&file.client.unwrap_or_default(), problems),
         listeners: listener::listeners(file.listeners.unwrap_or_default(), problems),

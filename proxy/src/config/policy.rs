@@ -2,6 +2,7 @@
 
 mod availability;
 mod balance;
+mod compress;
 mod limits;
 mod reach;
 mod retry;
@@ -11,6 +12,7 @@ use std::time::Duration;
 
 pub use availability::{Fails, Outlier, PROBE_KIND, Probe, ProbeKind, Unavailable};
 pub use balance::{BALANCE, Balance, HashBy};
+pub use compress::{CODING, Coding, Compress};
 pub use limits::{Access, Rate, RateKey, RateLimit};
 pub use reach::{BackendTls, PROTOCOLS, Protocol, Reach};
 pub use retry::{RETRY_ON, Retry, RetryOn};
@@ -87,6 +89,19 @@ pub enum TlsVersion {
 
 /// The spellings of [`TlsVersion`] in a file.
 pub const TLS_VERSIONS: [(&str, TlsVersion); 2] = [("1.2", TlsVersion::V12), ("1.3", TlsVersion::V13)];
+
+/// How an access line looks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LogFormat {
+    /// One JSON object.
+    #[default]
+    Json,
+    /// nginx's `combined`.
+    Combined,
+}
+
+/// The spellings of [`LogFormat`] in a file.
+pub const LOG_FORMAT: [(&str, LogFormat); 2] = [("json", LogFormat::Json), ("combined", LogFormat::Combined)];
 
 /// Which path carries HTTP/1.x from clients.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

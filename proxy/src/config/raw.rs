@@ -11,8 +11,8 @@ use cirque_shared::telemetry::{Format, Level};
 
 pub use listener::{Certificate, Client, Listener, ListenerDefaults, ListenerPolicy, Tls, TlsPolicy};
 pub use route::{
-    ErrorPage, HeaderCondition, HeaderRules, Maintenance, RateLimit, Redirect, Respond, Retry, Route,
-    RoutePolicy,
+    Compress, ErrorPage, HeaderCondition, HeaderRules, Maintenance, RateLimit, Redirect, Respond, Retry,
+    Route, RoutePolicy,
 };
 pub use upstream::{
     Backend, BackendPolicy, BackendTls, Outlier, Probe, Unavailable, Upstream, UpstreamPolicy,
@@ -59,6 +59,8 @@ cirque_shared::raw! {
         pub log: Log,
         /// `[access_log]`.
         pub access_log: AccessLog,
+        /// `[trace]`.
+        pub trace: Trace,
         /// `[trust]`.
         pub trust: Trust,
         /// `[client]`.
@@ -104,6 +106,13 @@ cirque_shared::raw! {
     pub struct AccessLog {
         /// Where the lines go.
         pub output: String,
+        /// How a line looks.
+        pub format: String,
+    }
+    /// `[trace]`: what is told of a request's trace.
+    pub struct Trace {
+        /// Whether anything is.
+        pub context: bool,
     }
     /// `[trust]`: who may speak for a client.
     pub struct Trust {

@@ -87,7 +87,8 @@ impl Connection<'_> {
                 if facts.host.is_empty() { Facts { host: host.as_bytes(), ..facts } } else { facts }
             })
         });
-        let onward = Onward { told: &work.told, id, host, target: work.target.as_deref(), edit };
+        let trace = exchange.head().trace.as_ref();
+        let onward = Onward { told: &work.told, id, host, trace, target: work.target.as_deref(), edit };
         write::request(work.request, &self.input, &onward, out);
         work.upload.replay(out);
         // What came with the head leaves with the head.

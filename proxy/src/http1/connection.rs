@@ -18,11 +18,13 @@ use super::io::{Clock, Outgoing, poll_append, poll_piece};
 use super::lines::{Name, lines, name};
 use super::refuse::refusal_of;
 use super::write::{Then, Told};
+use crate::access_log::combined::Said;
 use crate::door::Origin;
 use crate::edge::Edge;
 use crate::exchange::Head;
 use crate::headers::{Forwarded, forwarded};
 use crate::respond::Refusal;
+use crate::trace::Trace;
 
 /// After an answer to a request that was not read to its end: how long and how much is still read, so that the
 /// client gets the answer before a reset.
@@ -234,6 +236,14 @@ impl<'a> Connection<'a> {
             path: text(&request.path),
             method,
             is_idempotent,
+            trace: self.edge.site().config.trace_context.then(|| {
+                let given = request.trace_parent.clone();
+                Trace::of(given.map(|range| &self.input[range]))
+            }),
+            said: self.edge.access_log.is_combined().then(|| {
+                let line = &self.input[..request.fields - b"\r\n".len()];
+                Box::new(Said::of(line, |name| self.value_of(request, name)))
+            }),
         }
     }
 

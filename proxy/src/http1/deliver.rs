@@ -5,14 +5,17 @@ use std::task::{Context, Poll, ready};
 
 use tokio::time::Instant;
 
-use super::answer::Answer;
+use super::answer::{Answer, BodyLength};
 use super::attempt::{Ended, Peer};
 use super::connection::{Connection, Turn};
 use super::download::{Download, Shown};
 use super::io::{PIECE, poll_piece};
+use super::lines::lines;
 use super::relay::{Work, facts};
 use super::tunnel;
-use super::write::{self, Then};
+use super::write::{self, Changes, Then};
+use crate::compress::encoder::Encoder;
+use crate::compress::{self, Plan};
 use crate::exchange::Exchange;
 use crate::headers::rules::Edit;
 use crate::limit::pace::Floor;
@@ -37,6 +40,11 @@ impl Connection<'_> {
         if let Some(route) = exchange.route() {
             download = download.with_trailers(&route.config.trailers);
         }
+        let plan = self.plan(&work, &exchange, &peer, &answer);
+        let coder = plan.coding().filter(|_| !matches!(answer.body, BodyLength::None | BodyLength::Known(0)));
+        if let Some(coder) = coder.and_then(|coding| Encoder::new(coding).ok()) {
+            download.compress(coder, work.request.is_http10);
+        }
         // What came of the body with the head is looked at before anything leaves: an answer that is broken
         // already can still be replaced by one of ours.
         let mut begun = Vec::new();
@@ -60,8 +68,8 @@ impl Connection<'_> {
             })
         });
         let how = (download.shown, then);
-        let (id, hsts) = (&exchange.head().id, &self.origin.door.hsts);
-        write::answer(&answer, &peer.input, how, id, edit.as_ref(), hsts, &mut self.out.bytes);
+        let changes = Changes { id: &exchange.head().id, plan, edit, hsts: &self.origin.door.hsts };
+        write::answer(&answer, &peer.input, how, &changes, &mut self.out.bytes);
         self.out.bytes.append(&mut begun);
         if is_tunnel {
             self.out.bytes.extend_from_slice(&peer.input[answer.len..]);
@@ -94,6 +102,24 @@ impl Connection<'_> {
         }
     }
 
+    /// Whether the answer is compressed.
+    fn plan(&self, work: &Work<'_>, exchange: &Exchange, peer: &Peer, answer: &Answer) -> Plan {
+        let Some(route) = exchange.route().filter(|route| !route.config.compress.encodings.is_empty()) else {
+            return Plan::AsIs;
+        };
+        let mut facts =
+            compress::Facts { status: answer.status, length: answer.announced, ..Default::default() };
+        for line in lines(&peer.input[answer.fields..answer.len]) {
+            facts.is_fixed |= compress::fixes(line.name, line.value);
+            if line.name.eq_ignore_ascii_case(b"content-type") {
+                facts.content_type = line.value;
+            }
+        }
+        let asked = lines(&self.input[work.request.fields..work.request.len]);
+        let accepts = asked.filter(|line| line.name.eq_ignore_ascii_case(b"accept-encoding"));
+        Plan::of(&route.config.compress, &facts, accepts.map(|line| line.value))
+    }
+
     /// Moves the answer's body along to its end; the request's may still be under way. Says whether the backend
     /// sent more than its answer.
     async fn download(
@@ -116,7 +142,12 @@ impl Connection<'_> {
                             continue;
                         }
                         Poll::Ready(Err(ended)) => return Poll::Ready(Err(ended)),
-                        Poll::Pending => {}
+                        // The backend pauses: what the coder holds back is of use now (server-sent events).
+                        Poll::Pending => match download.flush(&mut self.out.bytes) {
+                            Ok(true) => continue,
+                            Ok(false) => {}
+                            Err(_) => return Poll::Ready(Err(Ended::Backend(Failure::Protocol))),
+                        },
                     },
                     Poll::Ready(Err(_)) => return Poll::Ready(Err(Ended::Client(Refusal::ClientLeft))),
                     Poll::Pending => {}

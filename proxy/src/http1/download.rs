@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::chunked::{self, Decoder};
 use super::trailers::{self, Trailers};
+use crate::compress::encoder::Encoder;
 
 /// How an answer's body is shown to end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +30,7 @@ pub(crate) struct Download {
     trailers: Option<Trailers>,
     /// Bytes of content forwarded.
     pub(crate) sent: u64,
+    coder: Option<Box<Encoder>>,
 }
 
 #[derive(Debug)]
@@ -48,7 +50,7 @@ impl Download {
             BodyLength::Chunked => (Source::Chunked(Decoder::default()), in_pieces),
             BodyLength::UntilClose => (Source::UntilClose { ended: false }, in_pieces),
         };
-        Self { source, shown, trailers: None, sent: 0 }
+        Self { source, shown, trailers: None, sent: 0, coder: None }
     }
 
     /// Passes on the trailers that a route lists, where the client gets chunks.
@@ -57,6 +59,21 @@ impl Download {
             self.trailers = Trailers::wanted(listed);
         }
         self
+    }
+
+    /// From now on what is read is compressed. To be called before anything is, and where there is a body.
+    pub(crate) fn compress(&mut self, coder: Encoder, is_http10: bool) {
+        self.shown = if is_http10 { Shown::UntilClose } else { Shown::Chunked };
+        self.coder = Some(Box::new(coder));
+    }
+
+    /// Appends what is held back of a body that is compressed; says whether that was anything.
+    pub(crate) fn flush(&mut self, out: &mut Vec<u8>) -> Result<bool, Broken> {
+        let Some(coder) = &mut self.coder else { return Ok(false) };
+        let ready = coder.flush().map_err(|_| Broken)?;
+        self.sent += ready.len() as u64;
+        append(&ready, self.shown, out);
+        Ok(!ready.is_empty())
     }
 
     /// Whether all of it was read.
@@ -70,6 +87,9 @@ impl Download {
 
     /// Takes what belongs to the body from `input` and appends it, framed, to `out`; says how much was taken.
     pub(crate) fn take(&mut self, input: &[u8], out: &mut Vec<u8>) -> Result<usize, Broken> {
+        if self.coder.is_some() {
+            return self.take_coded(input, out);
+        }
         let shown = self.shown;
         match &mut self.source {
             Source::Known { left } => {
@@ -106,11 +126,61 @@ impl Download {
         }
     }
 
+    /// As [`Self::take`], through the coder.
+    fn take_coded(&mut self, input: &[u8], out: &mut Vec<u8>) -> Result<usize, Broken> {
+        let Some(coder) = &mut self.coder else { return Ok(0) };
+        let mut ready = Vec::new();
+        let used = match &mut self.source {
+            Source::Known { left } => {
+                let take = usize::try_from(*left).unwrap_or(usize::MAX).min(input.len());
+                *left -= take as u64;
+                ready = coder.write(&input[..take]).map_err(|_| Broken)?;
+                take
+            }
+            Source::UntilClose { .. } => {
+                ready = coder.write(input).map_err(|_| Broken)?;
+                input.len()
+            }
+            Source::Chunked(decoder) => {
+                let mut coded = Ok(());
+                let used = decoder.decode(input, |data| match coder.write(data) {
+                    Ok(more) => ready.extend_from_slice(&more),
+                    Err(error) => coded = Err(error),
+                });
+                coded.map_err(|_| Broken)?;
+                used.map_err(|_| Broken)?
+            }
+        };
+        self.sent += ready.len() as u64;
+        append(&ready, self.shown, out);
+        if self.is_done() {
+            self.finish(out)?;
+        }
+        Ok(used)
+    }
+
+    /// Appends the end of a body that was compressed.
+    fn finish(&mut self, out: &mut Vec<u8>) -> Result<(), Broken> {
+        let Some(coder) = self.coder.take() else { return Ok(()) };
+        let rest = coder.finish().map_err(|_| Broken)?;
+        self.sent += rest.len() as u64;
+        append(&rest, self.shown, out);
+        if self.shown == Shown::Chunked {
+            out.extend_from_slice(chunked::END);
+        }
+        Ok(())
+    }
+
     /// The backend closed the connection: the end for some bodies, a break for the others.
     pub(crate) fn end_of_input(&mut self, out: &mut Vec<u8>) -> Result<(), Broken> {
         let Source::UntilClose { ended } = &mut self.source else { return Err(Broken) };
-        if !std::mem::replace(ended, true) && self.shown == Shown::Chunked {
-            out.extend_from_slice(chunked::END);
+        if !std::mem::replace(ended, true) {
+            if self.coder.is_some() {
+                return self.finish(out);
+            }
+            if self.shown == Shown::Chunked {
+                out.extend_from_slice(chunked::END);
+            }
         }
         Ok(())
     }

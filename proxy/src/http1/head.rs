@@ -116,6 +116,8 @@ pub(crate) struct Request {
     pub(crate) path: Range<usize>,
     /// The X-Request-ID that the client gave, acceptable or not.
     pub(crate) id: Option<Range<usize>>,
+    /// Its one `traceparent`; empty when it has several.
+    pub(crate) trace_parent: Option<Range<usize>>,
 }
 
 impl Request {
@@ -180,6 +182,7 @@ struct Seen {
     has_nominated: bool,
     upgrade: Option<Range<usize>>,
     id: Option<Range<usize>>,
+    trace_parent: Option<Range<usize>>,
 }
 
 /// Reads a complete head (`bytes` ends with its empty line).
@@ -242,6 +245,7 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Request, Rule> {
         has_nominated: seen.has_nominated,
         is_absolute: form.authority.is_some(),
         id: seen.id,
+        trace_parent: seen.trace_parent,
     })
 }
 
@@ -296,6 +300,8 @@ impl Seen {
                 self.expects_continue = true;
             }
             Name::Upgrade => self.upgrade = Some(range_in(value, bytes)),
+            Name::TraceParent if self.trace_parent.is_some() => self.trace_parent = Some(0..0),
+            Name::TraceParent => self.trace_parent = Some(range_in(value, bytes)),
             Name::RequestId => self.id = Some(range_in(value, bytes)),
             _ => {}
         }

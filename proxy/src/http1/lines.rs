@@ -17,6 +17,8 @@ pub(crate) enum Name {
     ForwardedProto,
     RealIp,
     RequestId,
+    TraceParent,
+    TraceState,
     TransferEncoding,
     Upgrade,
     /// Has an underscore: CGI and WSGI read it as a dash, so it could pass for a field that was checked.
@@ -37,6 +39,8 @@ pub(crate) fn name(name: &[u8]) -> Name {
         9 if is(b"forwarded") => Name::Forwarding,
         10 if is(b"connection") => Name::Connection,
         10 if is(b"keep-alive") => Name::HopByHop,
+        10 if is(b"tracestate") => Name::TraceState,
+        11 if is(b"traceparent") => Name::TraceParent,
         12 if is(b"x-request-id") => Name::RequestId,
         14 if is(b"content-length") => Name::ContentLength,
         14 if is(b"http2-settings") => Name::HopByHop,

@@ -74,6 +74,8 @@ impl Connection<'_> {
             host: String::new(),
             path: word(1024).split('?').next().unwrap_or_default().to_owned(),
             is_idempotent: false,
+            trace: None,
+            said: None,
         };
         let mut exchange = Exchange::begin(self.edge, head);
         exchange.broke(rule.map(Rule::reason));

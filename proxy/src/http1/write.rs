@@ -8,9 +8,11 @@ use super::answer::{self, Answer};
 use super::download::Shown;
 use super::head::{BodyLength, Request};
 use super::lines::{Line, Name, lines, name};
+use crate::compress::{self, Changed, Plan};
 use crate::headers::Forwarded;
 use crate::headers::rules::Edit;
 use crate::respond::{self, title};
+use crate::trace::Trace;
 
 /// What a backend is told about the client, as field lines; for most clients the same for a whole connection.
 #[derive(Debug)]
@@ -50,6 +52,8 @@ pub(crate) struct Onward<'a> {
     pub(crate) id: &'a str,
     /// What a client that names no host asks for: the backend's own name.
     pub(crate) host: &'a str,
+    /// The trace, where the edge takes part in one.
+    pub(crate) trace: Option<&'a Trace>,
     /// The target, where the route changes it.
     pub(crate) target: Option<&'a [u8]>,
     /// The route's header rules, where it has any.
@@ -61,7 +65,7 @@ pub(crate) struct Onward<'a> {
 /// Fields keep their order, case and bytes, but for those that concern one connection only, those that speak
 /// for the client, and the framing, which is written anew.
 pub(crate) fn request(request: &Request, bytes: &[u8], onward: &Onward<'_>, out: &mut Vec<u8>) {
-    let Onward { told, id, host, target, edit } = onward;
+    let Onward { told, id, host, trace, target, edit } = onward;
     let stays = |name: &[u8]| edit.is_none_or(|edit| edit.keeps(name));
     out.extend_from_slice(&bytes[request.method.clone()]);
     out.push(b' ');
@@ -78,6 +82,8 @@ pub(crate) fn request(request: &Request, bytes: &[u8], onward: &Onward<'_>, out:
             Name::Host => !request.is_absolute,
             Name::Other | Name::Hsts => !request.has_nominated || !is_nominated(fields, line.name),
             Name::Expect => request.expects_continue,
+            Name::TraceParent => trace.is_none(),
+            Name::TraceState => trace.is_none_or(|trace| trace.is_continued),
             Name::Forwarding => told.is_trusted,
             Name::Connection
             | Name::ContentLength
@@ -106,6 +112,9 @@ pub(crate) fn request(request: &Request, bytes: &[u8], onward: &Onward<'_>, out:
     if let Some(upgrade) = &request.upgrade {
         field(out, b"Connection", b"upgrade");
         field(out, b"Upgrade", &bytes[upgrade.clone()]);
+    }
+    if let Some(trace) = trace.filter(|_| stays(b"traceparent")) {
+        field(out, b"traceparent", trace.parent().as_bytes());
     }
     match edit {
         None => {
@@ -136,19 +145,29 @@ pub(crate) enum Then {
     Tunnel,
 }
 
+/// What changes in an answer's head on its way to a client, beyond what always does.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Changes<'a> {
+    pub(crate) id: &'a str,
+    /// Whether it is compressed.
+    pub(crate) plan: Plan,
+    /// The route's header rules, where it has any.
+    pub(crate) edit: Option<Edit<'a>>,
+    /// Our Strict-Transport-Security; empty: none.
+    pub(crate) hsts: &'a str,
+}
+
 /// Appends the head of a backend's answer (read from `bytes`) as the client gets it.
-///
-/// `hsts` is our Strict-Transport-Security, empty for none.
 pub(crate) fn answer(
     answer: &Answer,
     bytes: &[u8],
     (shown, then): (Shown, Then),
-    id: &str,
-    edit: Option<&Edit<'_>>,
-    hsts: &str,
+    changes: &Changes<'_>,
     out: &mut Vec<u8>,
 ) {
+    let Changes { id, plan, edit, hsts } = changes;
     let stays = |name: &[u8]| edit.is_none_or(|edit| edit.keeps(name));
+    let (coding, mut varies) = (plan.coding(), *plan == Plan::AsIs);
     status_line(answer, bytes, out);
     let fields = &bytes[answer.fields..answer.len];
     for line in lines(fields) {
@@ -159,9 +178,21 @@ pub(crate) fn answer(
             Name::Hsts if !hsts.is_empty() => false,
             _ => !answer.has_nominated || !is_nominated(fields, line.name),
         };
-        if keep && stays(line.name) {
-            out.extend_from_slice(line.whole);
+        if !keep || !stays(line.name) {
+            continue;
         }
+        varies |= line.name.eq_ignore_ascii_case(b"vary") && compress::varies(line.value);
+        match coding.and_then(|_| compress::changed(line.name, line.value)) {
+            None => out.extend_from_slice(line.whole),
+            Some(Changed::Gone) => {}
+            Some(Changed::Weak) => field(out, line.name, &[b"W/", line.value].concat()),
+        }
+    }
+    if let Some(coding) = coding {
+        field(out, b"Content-Encoding", coding.name().as_bytes());
+    }
+    if !varies {
+        field(out, b"Vary", b"Accept-Encoding");
     }
     if stays(b"X-Request-ID") {
         field(out, b"X-Request-ID", id.as_bytes());
@@ -175,6 +206,8 @@ pub(crate) fn answer(
     match (shown, answer.body, answer.announced) {
         (Shown::Chunked, ..) => out.extend_from_slice(b"Transfer-Encoding: chunked\r\n"),
         (Shown::UntilClose, ..) => {}
+        // How long a compressed answer would be is not known beforehand (HEAD).
+        (Shown::AsIs, answer::BodyLength::None, _) if coding.is_some() => {}
         (Shown::AsIs, answer::BodyLength::Known(length), _) => number(out, "Content-Length", length),
         // HEAD and 304 may say how long the body would be; 1xx and 204 must not.
         (Shown::AsIs, _, Some(length)) if answer.status >= 200 && answer.status != 204 => {

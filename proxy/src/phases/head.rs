@@ -5,12 +5,15 @@ use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::proxy::Session;
 
 use super::Ctx;
-use crate::config::policy::Client;
+use crate::access_log::combined::Said;
+use crate::compress::{self, Changed, Plan};
+use crate::config::policy::{Client, Compress};
 use crate::config::template::Facts;
 use crate::exchange::Exchange;
 use crate::headers::Forwarded;
 use crate::headers::rules::Edit;
 use crate::respond::Refusal;
+use crate::trace::Trace;
 
 /// What placeholders of the route may ask of this request.
 pub(super) fn facts<'a>(
@@ -55,4 +58,58 @@ pub(super) fn too_large(request: &RequestHeader, client: &Client) -> Option<(Ref
     } else {
         (request.headers.len() > client.max_headers).then_some((Refusal::HeadTooLarge, "too_many_fields"))
     }
+}
+
+/// The trace that a request belongs to.
+pub(super) fn trace(request: &RequestHeader) -> Trace {
+    let mut given = request.headers.get_all("traceparent").iter();
+    let only = given.next().filter(|_| given.next().is_none());
+    Trace::of(only.map(http::HeaderValue::as_bytes))
+}
+
+/// What the combined format asks of a head.
+pub(super) fn said(request: &RequestHeader) -> Said {
+    let target = request.uri.path_and_query().map_or("", http::uri::PathAndQuery::as_str);
+    let version = if request.version == http::Version::HTTP_2 {
+        "HTTP/2.0".to_owned()
+    } else {
+        format!("{:?}", request.version)
+    };
+    let line = format!("{} {target} {version}", request.method);
+    Said::of(line.as_bytes(), |name| request.headers.get(name).map(http::HeaderValue::as_bytes))
+}
+
+/// Whether an answer is compressed; its head is made to say so.
+pub(super) fn compress(request: &RequestHeader, head: &mut ResponseHeader, rule: &Compress) -> Result<Plan> {
+    if rule.encodings.is_empty() {
+        return Ok(Plan::AsIs);
+    }
+    let length =
+        head.headers.get("content-length").and_then(|length| length.to_str().ok()?.trim().parse().ok());
+    let facts = compress::Facts {
+        status: head.status.as_u16(),
+        length,
+        content_type: head.headers.get("content-type").map_or(b"", http::HeaderValue::as_bytes),
+        is_fixed: head.headers.iter().any(|(name, value)| compress::fixes(name.as_ref(), value.as_bytes())),
+    };
+    let accepts = request.headers.get_all("accept-encoding").iter().map(http::HeaderValue::as_bytes);
+    let plan = Plan::of(rule, &facts, accepts);
+    let varies = head.headers.get_all("vary").iter().any(|value| compress::varies(value.as_bytes()));
+    if plan != Plan::AsIs && !varies {
+        head.append_header("Vary", "Accept-Encoding")?;
+    }
+    let Some(coding) = plan.coding() else { return Ok(plan) };
+    let etag = head.headers.get("etag").map(|etag| etag.as_bytes().to_vec());
+    if let Some(etag) = etag.filter(|etag| compress::changed(b"etag", etag) == Some(Changed::Weak)) {
+        head.insert_header("ETag", [b"W/", &etag[..]].concat())?;
+    }
+    for name in ["accept-ranges", "content-encoding", "content-length"] {
+        head.remove_header(name);
+    }
+    head.insert_header("Content-Encoding", coding.name())?;
+    if request.method != http::Method::HEAD {
+        // pingora takes it away again for HTTP/2.
+        head.insert_header("Transfer-Encoding", "chunked")?;
+    }
+    Ok(plan)
 }

@@ -8,10 +8,12 @@ use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::proxy::Session;
 
 use super::Ctx;
+use super::head::{said, trace};
 use crate::edge::Edge;
 use crate::exchange::Head;
 use crate::headers::{FORWARDING, Forwarded, forwarded};
 use crate::respond::Refusal;
+use crate::trace::Trace;
 use crate::turn::Turn;
 
 /// What the request's head says, and what backends are told about its client.
@@ -39,6 +41,8 @@ pub(super) fn head(session: &Session, edge: &Edge, turn: Option<&Turn>) -> (Head
         host: request.uri.authority().map_or_else(|| text("host"), |authority| authority.as_str().to_owned()),
         path: request.uri.path().to_owned(),
         is_idempotent: request.method.is_idempotent(),
+        trace: site.config.trace_context.then(|| trace(request)),
+        said: edge.access_log.is_combined().then(|| Box::new(said(request))),
     };
     (head, told)
 }
@@ -100,7 +104,12 @@ pub(super) fn join_cookies(request: &mut RequestHeader) -> Result<()> {
 }
 
 /// Writes what a backend is told about its client.
-pub(super) fn tell(request: &mut RequestHeader, told: &Forwarded, id: &str) -> Result<()> {
+pub(super) fn tell(
+    request: &mut RequestHeader,
+    told: &Forwarded,
+    id: &str,
+    trace: Option<&Trace>,
+) -> Result<()> {
     if !told.is_trusted {
         for name in FORWARDING {
             request.remove_header(name);
@@ -109,5 +118,12 @@ pub(super) fn tell(request: &mut RequestHeader, told: &Forwarded, id: &str) -> R
     request.insert_header("X-Real-IP", told.client.to_string())?;
     request.insert_header("X-Forwarded-For", &told.chain)?;
     request.insert_header("X-Forwarded-Proto", told.proto)?;
-    request.insert_header("X-Request-ID", id)
+    request.insert_header("X-Request-ID", id)?;
+    if let Some(trace) = trace {
+        request.insert_header("traceparent", trace.parent())?;
+        if !trace.is_continued {
+            request.remove_header("tracestate");
+        }
+    }
+    Ok(())
 }

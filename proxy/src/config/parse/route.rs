@@ -74,6 +74,7 @@ pub(super) fn routes(
                 rate_limits,
                 problems,
             ),
+            compress: routing::compress(&format!("{at}.compress"), policy.compress, problems),
             max_requests: policy.max_requests.filter(|most| *most > 0),
         });
     }

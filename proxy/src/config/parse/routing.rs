@@ -6,13 +6,13 @@ use std::path::Path;
 use cirque_shared::config::Problems;
 
 use super::super::policy::{
-    Action, Conditions, ErrorPage, HeaderCondition, Maintenance, Page, Redirect, Respond, Rewrite,
-    ValuePattern,
+    Action, CODING, Coding, Compress, Conditions, ErrorPage, HeaderCondition, Maintenance, Page, Redirect,
+    Respond, Rewrite, ValuePattern,
 };
 use super::super::raw;
 use super::super::template::{Template, Variable};
 use super::headers::checked_name;
-use super::value::{in_range, networks};
+use super::value::{in_range, networks, one_of};
 
 /// The largest page that is kept in memory.
 const MOST_PAGE: u64 = 1024 * 1024;
@@ -223,4 +223,30 @@ pub(super) fn maintenance(at: &str, raw: Option<raw::Maintenance>, problems: &mu
         retry_after: raw.retry_after.unwrap_or_default(),
         page: page(&format!("{at}.page"), &raw.page.unwrap_or_default(), problems),
     }
+}
+
+pub(super) fn compress(at: &str, raw: Option<raw::Compress>, problems: &mut Problems) -> Compress {
+    let raw = raw.unwrap_or_default();
+    let mut encodings: Vec<Coding> = Vec::new();
+    for (index, word) in raw.encodings.into_iter().flatten().enumerate() {
+        if let Some(coding) = one_of(&format!("{at}.encodings[{index}]"), &word, &CODING, problems) {
+            encodings.push(coding);
+        }
+    }
+    let mut types: Vec<Box<str>> = Vec::new();
+    for (index, text) in raw.types.into_iter().flatten().enumerate() {
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"+-.*".contains(&byte);
+        match text.split_once('/') {
+            Some((main, sub))
+                if !main.is_empty() && !sub.is_empty() && (main.bytes().chain(sub.bytes())).all(plain) =>
+            {
+                types.push(text.into());
+            }
+            _ => problems.push(
+                &format!("{at}.types[{index}]"),
+                format!("must be like \"text/html\" or \"text/*\", got {text:?}"),
+            ),
+        }
+    }
+    Compress { encodings, types, min_size: raw.min_size.unwrap_or_default().0 }
 }

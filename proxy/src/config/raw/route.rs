@@ -105,6 +105,17 @@ cirque_shared::raw! {
         pub rate_limits: Vec<String>,
         /// Requests at once; 0: any number.
         pub max_requests: usize,
+        /// Which answers are compressed.
+        pub compress: Compress,
+    }
+    /// Which answers are compressed.
+    pub struct Compress {
+        /// How.
+        pub encodings: Vec<String>,
+        /// Of which media types.
+        pub types: Vec<String>,
+        /// From which size on.
+        pub min_size: ByteSize,
     }
     /// `[rate_limits.NAME]`: how often somebody may ask.
     pub struct RateLimit {

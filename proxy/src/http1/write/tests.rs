@@ -3,7 +3,7 @@
 use super::super::answer::parse as parse_answer;
 use super::super::head::{EndFinder, parse};
 use super::*;
-use crate::config::policy::HeaderRules;
+use crate::config::policy::{Coding, HeaderRules};
 use crate::config::template::{Facts, Template};
 
 fn told(is_trusted: bool) -> Told {
@@ -16,7 +16,7 @@ fn forwarded(head: &str, is_trusted: bool, expected: &str) {
     let request = parse(head.as_bytes()).unwrap();
     let mut out = Vec::new();
     let told = told(is_trusted);
-    let onward = Onward { told: &told, id: "id", host: "backend:80", target: None, edit: None };
+    let onward = Onward { told: &told, id: "id", host: "backend:80", trace: None, target: None, edit: None };
     super::request(&request, head.as_bytes(), &onward, &mut out);
     assert_eq!(String::from_utf8(out).unwrap(), expected);
 }
@@ -94,7 +94,8 @@ fn an_upgrade_is_asked_for_in_one_form() {
 fn answered(head: &str, is_to_head: bool, shown: Shown, then: Then, expected: &str) {
     let answer = parse_answer(head.as_bytes(), &mut EndFinder::default(), is_to_head).unwrap().unwrap();
     let mut out = Vec::new();
-    super::answer(&answer, head.as_bytes(), (shown, then), "id", None, "", &mut out);
+    let changes = Changes { id: "id", plan: Plan::AsIs, edit: None, hsts: "" };
+    super::answer(&answer, head.as_bytes(), (shown, then), &changes, &mut out);
     assert_eq!(String::from_utf8(out).unwrap(), expected);
 }
 
@@ -151,7 +152,8 @@ fn header_rules_reach_every_field_but_the_framing() {
     let request = parse(head.as_bytes()).unwrap();
     let (told, rules, mut out) = (told(false), rules(), Vec::new());
     let edit = Edit::of(&rules, || Facts { path: b"/b", ..Facts::example() });
-    let onward = Onward { told: &told, id: "id", host: "backend:80", target: Some(b"/v2/b?c"), edit };
+    let onward =
+        Onward { told: &told, id: "id", host: "backend:80", trace: None, target: Some(b"/v2/b?c"), edit };
     super::request(&request, head.as_bytes(), &onward, &mut out);
     let expected = "POST /v2/b?c HTTP/1.1\r\nX-Path: mine\r\nContent-Length: 1\r\nHost: inside\r\n\
         x-real-ip: 192.0.2.1\r\nX-Path: /b\r\n\r\n";
@@ -165,15 +167,8 @@ fn header_rules_reach_backends_answers_and_ours() {
     let head = "HTTP/1.1 200 OK\r\nServer: x\r\nContent-Length: 5\r\n\r\n";
     let answer = parse_answer(head.as_bytes(), &mut EndFinder::default(), false).unwrap().unwrap();
     let mut out = Vec::new();
-    super::answer(
-        &answer,
-        head.as_bytes(),
-        (Shown::AsIs, Then::KeepAlive),
-        "id",
-        edit.as_ref(),
-        "",
-        &mut out,
-    );
+    let changes = Changes { id: "id", plan: Plan::AsIs, edit, hsts: "" };
+    super::answer(&answer, head.as_bytes(), (Shown::AsIs, Then::KeepAlive), &changes, &mut out);
     let fields = "Host: inside\r\nx-real-ip: 192.0.2.1\r\nX-Path: /b\r\n";
     assert_eq!(
         String::from_utf8(out).unwrap(),
@@ -193,4 +188,48 @@ fn header_rules_reach_backends_answers_and_ours() {
          Location: /there\r\n{fields}Connection: close\r\n\r\nx"
     );
     assert_eq!(String::from_utf8(out).unwrap(), expected);
+}
+
+#[test]
+fn a_trace_goes_on_with_a_parent_of_ours_and_another_ones_state_does_not() {
+    let parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    for (given, state_stays) in [(parent, true), ("nonsense", false)] {
+        let head = format!("GET / HTTP/1.1\r\nHost: a\r\nTraceparent: {given}\r\ntracestate: v=1\r\n\r\n");
+        let request = parse(head.as_bytes()).unwrap();
+        let trace = Trace::of(request.trace_parent.clone().map(|range| &head.as_bytes()[range]));
+        let (told, mut out) = (told(false), Vec::new());
+        let onward =
+            Onward { told: &told, id: "id", host: "b", trace: Some(&trace), target: None, edit: None };
+        super::request(&request, head.as_bytes(), &onward, &mut out);
+        let out = String::from_utf8(out).unwrap();
+        assert_eq!(out.contains("tracestate: v=1"), state_stays, "{out}");
+        assert!(out.contains(&format!("\r\ntraceparent: {}\r\n", trace.parent())), "{out}");
+        assert!(!out.contains("Traceparent"), "{out}");
+    }
+}
+
+#[test]
+fn a_compressed_answer_says_so_and_no_longer_claims_the_plain_bytes() {
+    let head =
+        "HTTP/1.1 200 OK\r\nETag: \"a\"\r\nAccept-Ranges: bytes\r\nVary: Origin\r\nContent-Length: 5\r\n\r\n";
+    for (plan, shown, expected) in [
+        (
+            Plan::Coded(Coding::Gzip),
+            Shown::Chunked,
+            "HTTP/1.1 200 OK\r\nETag: W/\"a\"\r\nVary: Origin\r\nContent-Encoding: gzip\r\nVary: Accept-Encoding\r\n\
+             X-Request-ID: id\r\nTransfer-Encoding: chunked\r\n\r\n",
+        ),
+        (
+            Plan::Varies,
+            Shown::AsIs,
+            "HTTP/1.1 200 OK\r\nETag: \"a\"\r\nAccept-Ranges: bytes\r\nVary: Origin\r\nVary: Accept-Encoding\r\n\
+             X-Request-ID: id\r\nContent-Length: 5\r\n\r\n",
+        ),
+    ] {
+        let answer = parse_answer(head.as_bytes(), &mut EndFinder::default(), false).unwrap().unwrap();
+        let mut out = Vec::new();
+        let changes = Changes { id: "id", plan, edit: None, hsts: "" };
+        super::answer(&answer, head.as_bytes(), (shown, Then::KeepAlive), &changes, &mut out);
+        assert_eq!(String::from_utf8(out).unwrap(), expected);
+    }
 }
