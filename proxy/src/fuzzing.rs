@@ -1,5 +1,6 @@
 //! Opens the parsers of [`crate::http1`] to the fuzz targets in `fuzz/`, and to nobody else.
 
+use crate::config::Config;
 use crate::http1::{answer, chunked, head};
 
 /// Reads a request's head from bytes that come at once and from bytes that come one by one: both must agree.
@@ -51,4 +52,27 @@ pub fn chunked(bytes: &[u8]) {
     chunked::encode(&content, &mut again);
     again.extend_from_slice(chunked::END);
     assert_eq!(decode(&mut std::iter::once(&again[..])).map(|(back, ..)| back), Ok(content));
+}
+
+/// Reads a configuration: it is either taken or refused with reasons, and the same way each time.
+pub fn configuration(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    // Names are looked up while reading, and the fuzzer is to stay on this machine: whatever stands in quotes and
+    // could be a name with a port must be an address.
+    let mut quoted = text.split(['\'', '"']).filter(|word| !word.contains('\n'));
+    if quoted
+        .any(|word| word.contains(':') && word.ends_with(|c: char| c.is_ascii_digit()) && !is_address(word))
+    {
+        return;
+    }
+    let read = || Config::from_text("fuzz.toml", text).map(drop).map_err(|invalid| invalid.to_string());
+    let (first, second) = (read(), read());
+    assert_eq!(first, second, "a file is read in two ways");
+    if let Err(reasons) = first {
+        assert!(!reasons.trim().is_empty(), "a file is refused without a reason");
+    }
+}
+
+fn is_address(word: &str) -> bool {
+    word.parse::<std::net::SocketAddr>().is_ok()
 }

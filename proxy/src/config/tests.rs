@@ -407,3 +407,25 @@ fn every_example_of_the_balancing_guide_is_understood() {
         );
     }
 }
+
+/// The stored inputs of the fuzz target, and copies of each with a byte or a piece changed, the same ones each time.
+#[test]
+fn no_stored_configuration_and_no_neighbour_of_one_breaks_the_reader() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus/configuration");
+    let mut n = 0;
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let stored = std::fs::read(entry.unwrap().path()).unwrap();
+        crate::fuzzing::configuration(&stored);
+        for place in (0..stored.len()).step_by(7) {
+            let mut copy = stored.clone();
+            match place % 3 {
+                0 => drop(copy.remove(place)),
+                1 => copy[place] = b"\"'[]{}=.\n#"[place % 10],
+                _ => copy.truncate(place),
+            }
+            crate::fuzzing::configuration(&copy);
+            n += 1;
+        }
+    }
+    assert!(n > 300, "{n} copies were read");
+}
