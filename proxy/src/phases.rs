@@ -32,7 +32,7 @@ use crate::respond::Refusal;
 use crate::retry::{Decision, Failure};
 use crate::route::{Asked, rewrite};
 use crate::turn::{self, Turn};
-use head::{compress, edit_answer, facts, too_large};
+use head::{code, compress, edit_answer, facts, too_large};
 use translate::{head, is_too_large, join_cookies, objection, remove_hop_by_hop, tell};
 
 /// The hooks.
@@ -320,19 +320,7 @@ impl ProxyHttp for Phases {
         end_of_stream: bool,
         ctx: &mut Ctx,
     ) -> Result<Option<Duration>> {
-        let Some(coder) = &mut ctx.coder else { return Ok(None) };
-        let broken =
-            |error| Error::because(ErrorType::InternalError, "the answer could not be compressed", error);
-        let mut coded = coder.write(body.as_deref().unwrap_or_default()).map_err(broken)?;
-        if end_of_stream {
-            if let Some(coder) = ctx.coder.take() {
-                coded.extend(coder.finish().map_err(broken)?);
-            }
-        } else {
-            // Whether more comes soon is not known here: each piece can be read by itself.
-            coded.extend(coder.flush().map_err(broken)?);
-        }
-        *body = (!coded.is_empty() || body.is_some()).then(|| Bytes::from(coded));
+        code(&mut ctx.coder, body, end_of_stream)?;
         Ok(None)
     }
 

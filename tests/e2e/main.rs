@@ -12,6 +12,7 @@ mod drain;
 mod failover;
 mod fuzz;
 mod grpc;
+mod guide;
 mod http1;
 mod http2;
 mod limits;

@@ -1,11 +1,13 @@
 //! What pingora's heads say to the deciding rooms, and what those change in them.
 
-use pingora::Result;
+use bytes::Bytes;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::proxy::Session;
+use pingora::{Error, ErrorType, Result};
 
 use super::Ctx;
 use crate::access_log::combined::Said;
+use crate::compress::encoder::Encoder;
 use crate::compress::{self, Changed, Plan};
 use crate::config::policy::{Client, Compress};
 use crate::config::template::Facts;
@@ -112,4 +114,21 @@ pub(super) fn compress(request: &RequestHeader, head: &mut ResponseHeader, rule:
         head.insert_header("Transfer-Encoding", "chunked")?;
     }
     Ok(plan)
+}
+
+/// Compresses one piece of an answer's body, where it is compressed at all.
+pub(super) fn code(coder: &mut Option<Box<Encoder>>, body: &mut Option<Bytes>, is_last: bool) -> Result<()> {
+    let Some(mut at_work) = coder.take() else { return Ok(()) };
+    let broken =
+        |error| Error::because(ErrorType::InternalError, "the answer could not be compressed", error);
+    let mut coded = at_work.write(body.as_deref().unwrap_or_default()).map_err(broken)?;
+    if is_last {
+        coded.extend(at_work.finish().map_err(broken)?);
+    } else {
+        // Whether more comes soon is not known here: each piece can be read by itself.
+        coded.extend(at_work.flush().map_err(broken)?);
+        *coder = Some(at_work);
+    }
+    *body = (!coded.is_empty() || body.is_some()).then(|| Bytes::from(coded));
+    Ok(())
 }
