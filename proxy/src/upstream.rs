@@ -2,7 +2,7 @@
 
 pub(crate) mod availability;
 pub(crate) mod backend;
-mod choice;
+pub(crate) mod choice;
 pub(crate) mod health;
 pub(crate) mod idle;
 mod outcome;

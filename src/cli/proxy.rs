@@ -152,6 +152,9 @@ pub(super) enum Command {
         /// Its method.
         #[arg(long, default_value = "GET")]
         method: String,
+        /// Who asks: hashes may go by it.
+        #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1")]
+        client: std::net::IpAddr,
         /// One of its headers, like "Accept: text/html"; may be given several times.
         #[arg(long = "header", value_name = "NAME: VALUE")]
         headers: Vec<String>,
@@ -198,8 +201,10 @@ pub(super) fn run(command: Command) -> Result<(), Failure> {
             remote.add(&upstream, &address, id.as_deref(), weight, &why)
         }
         Command::Remove { which, remote, why } => remote.remove(&which, &why),
-        Command::Explain { path, host, method, headers, remote } => {
-            remote.explain(&host, &method, &path, &headers)
+        Command::Explain { path, host, method, client, headers, remote } => {
+            let asked =
+                [("host", &host), ("method", &method), ("path", &path), ("client", &client.to_string())];
+            remote.explain(&asked, &headers)
         }
         Command::Upgrade { remote, why } => remote.upgrade(&why),
         Command::Token { name, scope } => token(&name, &scope),

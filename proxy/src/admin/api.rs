@@ -1,5 +1,7 @@
 //! What the admin interface answers: a table of paths, each a question or a change.
 
+use std::net::{IpAddr, Ipv4Addr};
+
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, StatusCode, header};
 use http_body_util::{BodyExt as _, Limited};
@@ -226,9 +228,15 @@ fn read<'b, T: Deserialize<'b>>(body: &'b Bytes) -> Result<T, String> {
     serde_json::from_slice(body).map_err(|error| format!("the body must be JSON: {error}"))
 }
 
-/// `host`, `method`, `path` and any number of `header` of a query.
+/// `host`, `method`, `path`, `client` and any number of `header` of a query.
 fn question(query: &str) -> Result<explain::Question, String> {
-    let mut question = explain::Question { method: "GET".to_owned(), ..explain::Question::default() };
+    let mut question = explain::Question {
+        host: String::new(),
+        method: "GET".to_owned(),
+        path: String::new(),
+        headers: Vec::new(),
+        client: IpAddr::V4(Ipv4Addr::LOCALHOST),
+    };
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
         let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
         let value = decoded(value).ok_or_else(|| format!("{key} is not well encoded"))?;
@@ -236,12 +244,17 @@ fn question(query: &str) -> Result<explain::Question, String> {
             "host" => question.host = value,
             "method" => question.method = value.to_ascii_uppercase(),
             "path" => question.path = value,
+            "client" => {
+                question.client = value.parse().map_err(|_| format!("client is no address: {value:?}"))?;
+            }
             "header" => {
                 let (name, value) = value.split_once(':').ok_or("header must be like Name: value")?;
                 question.headers.push((name.trim().to_ascii_lowercase(), value.trim().to_owned()));
             }
             _ => {
-                return Err(format!("there is no parameter {key:?}: ask with host, method, path and header"));
+                return Err(format!(
+                    "there is no parameter {key:?}: ask with host, method, path, client and header"
+                ));
             }
         }
     }

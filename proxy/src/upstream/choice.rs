@@ -27,6 +27,23 @@ pub(crate) struct Chosen {
     pub(crate) is_fail_open: bool,
 }
 
+/// How a backend would stand in a choice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Prospect {
+    /// It could be taken.
+    Candidate {
+        candidate: Candidate,
+        /// Only when no usual backend can.
+        is_backup: bool,
+    },
+    /// It has all the requests that it may have.
+    Full,
+    /// Something is held against it.
+    Unavailable,
+    /// Its weight is 0.
+    NoShare,
+}
+
 /// Why no backend was chosen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum NoBackend {
@@ -154,19 +171,44 @@ impl Upstream {
     }
 
     fn pick(&self, tier: &Chooser, key: Key, now_ms: u64, wanted: impl Fn(usize) -> bool) -> Option<usize> {
-        let candidate = |index: usize| {
-            let member = &self.backends[index];
-            let in_flight = member.in_flight();
-            if !wanted(index) || member.most(now_ms).is_some_and(|most| in_flight >= most) {
-                return None;
-            }
-            // A key that moves while its backend starts slowly would move back.
-            let slow_start =
-                if self.config.balance == Balance::Hash { Duration::ZERO } else { member.config.slow_start };
-            let load = in_flight.saturating_add(member.penalty.at(now_ms));
-            Some(Candidate { load, share: share(member.weight, member.back_for(now_ms), slow_start) })
-        };
+        let candidate = |index: usize| wanted(index).then(|| self.candidate(index, now_ms)).flatten();
         tier.pick(key, candidate, random())
+    }
+
+    /// How a backend stands at this millisecond; `None` when it has no room.
+    fn candidate(&self, index: usize, now_ms: u64) -> Option<Candidate> {
+        let member = &self.backends[index];
+        let in_flight = member.in_flight();
+        if member.most(now_ms).is_some_and(|most| in_flight >= most) {
+            return None;
+        }
+        // A key that moves while its backend starts slowly would move back.
+        let slow_start =
+            if self.config.balance == Balance::Hash { Duration::ZERO } else { member.config.slow_start };
+        let load = in_flight.saturating_add(member.penalty.at(now_ms));
+        Some(Candidate { load, share: share(member.weight, member.back_for(now_ms), slow_start) })
+    }
+
+    /// How a backend would stand in a choice made now, for those who ask why; nothing is taken.
+    pub(crate) fn prospect(&self, index: usize, now: Instant) -> Prospect {
+        let is_in = |tier: &Chooser| tier.places().contains(&index);
+        let Some(tier) = self.tiers.iter().position(is_in) else { return Prospect::NoShare };
+        let now_ms = self.millis(now);
+        if !self.backends[index].is_available(now_ms) {
+            return Prospect::Unavailable;
+        }
+        match self.candidate(index, now_ms) {
+            Some(candidate) => Prospect::Candidate { candidate, is_backup: tier > 0 },
+            None => Prospect::Full,
+        }
+    }
+
+    /// Where a hash leads this key now; `None` in pools that choose in another way.
+    pub(crate) fn leads_to(&self, key: Key, now: Instant) -> Option<usize> {
+        let now_ms = self.millis(now);
+        let wanted = |index: usize| self.backends[index].is_available(now_ms);
+        let mut tiers = self.tiers.iter().filter(|_| self.config.balance == Balance::Hash);
+        tiers.find_map(|tier| self.pick(tier, key, now_ms, wanted))
     }
 
     /// Takes a place at a backend, and its trial where it needs one.

@@ -240,17 +240,12 @@ impl Remote {
     }
 
     /// `cirque proxy explain`.
-    pub(super) fn explain(
-        &self,
-        host: &str,
-        method: &str,
-        path: &str,
-        headers: &[String],
-    ) -> Result<(), Failure> {
-        let query = format!("host={}&method={}&path={}", encoded(host), encoded(method), encoded(path));
+    pub(super) fn explain(&self, asked: &[(&str, &String)], headers: &[String]) -> Result<(), Failure> {
+        let asked = asked.iter().map(|(name, value)| format!("&{name}={}", encoded(value)));
+        let query = asked.collect::<String>();
         let headers = headers.iter().map(|header| format!("&header={}", encoded(header)));
         let query = query + &headers.collect::<String>();
-        let explained = self.get(&format!("/v1/explain?{query}"))?;
+        let explained = self.get(&format!("/v1/explain?{}", query.trim_start_matches('&')))?;
         if self.json {
             say(&serde_json::to_string_pretty(&explained).unwrap_or_default());
             return Ok(());
