@@ -102,7 +102,6 @@ impl Stage {
     fn new() -> Stage {
         let recorder = Recorder::start();
         let edge = Edge::builder().backend_at("recorder", recorder.address(), "").without_probe().start();
-        eventually("the first probe has passed", SOON, || recorder.count(), |seen| *seen == 1);
         Stage { recorder, edge, answered: Vec::new(), findings: Vec::new() }
     }
 

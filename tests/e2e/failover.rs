@@ -38,7 +38,7 @@ fn wait_until_up(edge: &Edge, backend: &str, up: bool) {
 #[test]
 fn a_backend_that_refuses_costs_no_request_and_takes_its_share_again() {
     let backends = trio();
-    let edge = edge(&backends, "");
+    let edge = edge(&backends, "defaults.backend.slow_start = '0s'");
     let load = Load::on(edge.address(), "/x").connections(6).per_second(400).start();
     load.wait_for(200);
     backends[1].refuse();
