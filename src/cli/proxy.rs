@@ -161,7 +161,7 @@ pub(super) enum Command {
         #[command(flatten)]
         remote: Remote,
     },
-    /// Make a token for the admin interface, and the line for [server] admin_tokens that lets its holder in.
+    /// Make a token for the admin interface, and the line for server.admin_tokens that lets its holder in.
     #[command(after_help = "Example:\n  cirque proxy token deploy --scope change")]
     Token {
         /// Whose it is: the name in the history.

@@ -27,7 +27,7 @@ pub(in super::super) struct Remote {
     /// Admin address of the running edge, or unix:PATH. Without it the configuration file's own.
     #[arg(long, value_name = "ADDR", env = "CIRQUE_ADMIN")]
     admin: Option<String>,
-    /// A token of its [server] admin_tokens.
+    /// A token of its server.admin_tokens.
     #[arg(long, value_name = "TOKEN", env = "CIRQUE_ADMIN_TOKEN", hide_env_values = true)]
     token: Option<String>,
     /// The configuration file that names the admin address.
