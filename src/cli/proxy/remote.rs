@@ -262,8 +262,8 @@ impl Remote {
             say(&format!(
                 "    {:<16} in flight {:>5}  weight {:>4}  {standing}",
                 candidate["backend"].as_str().unwrap_or_default(),
-                candidate["in_flight"],
-                candidate["weight"],
+                number(candidate, "in_flight"),
+                number(candidate, "weight"),
             ));
         }
         Ok(())
@@ -313,9 +313,14 @@ fn row(upstream: &str, backend: &Value) -> String {
         "{upstream:<16} {:<16} {:<28} {:>6} {:>9}  {state}",
         text("id"),
         text("address"),
-        backend["weight"],
-        backend["in_flight"]
+        number(backend, "weight"),
+        number(backend, "in_flight"),
     )
+}
+
+/// JSON's own numbers take no notice of the width of a column.
+fn number(object: &Value, key: &str) -> u64 {
+    object[key].as_u64().unwrap_or_default()
 }
 
 /// A value for a path or a query.
