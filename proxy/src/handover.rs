@@ -23,6 +23,9 @@ use tokio::sync::watch;
 
 use crate::sockets::{Named, Sockets};
 
+/// Set in the environment of an edge that `cirque up` watches over: it would start another one in its place.
+pub const SUPERVISED: &str = "CIRQUE_UP_CHILD";
+
 /// How long a new process may take to be ready.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -87,7 +90,7 @@ impl Handover {
         if *self.left.borrow() {
             return Err(Failed::Left);
         }
-        if std::env::var_os("CIRQUE_UP_CHILD").is_some() {
+        if std::env::var_os(SUPERVISED).is_some() {
             return Err(Failed::Supervised);
         }
         tracing::info!(by, "edge starts its successor");

@@ -27,7 +27,7 @@ const SHORT_LIVES: u32 = 3;
 const LONGEST_END: Duration = Duration::from_secs(35);
 
 /// Set to our pid for every child: it ends with us, however we end.
-pub(crate) const CHILD_MARK: &str = "CIRQUE_UP_CHILD";
+pub(crate) const CHILD_MARK: &str = cirque_proxy::handover::SUPERVISED;
 
 /// What to start.
 #[derive(Clone, Debug)]
