@@ -5,7 +5,7 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 use cirque_tests::process::{Signal, Stream, is_alive, signal_pid};
-use cirque_tests::{Backend, Client, Connection, Edge, Load, Process, Reply, Request, eventually};
+use cirque_tests::{Backend, Client, Cluster, Connection, Edge, Load, Process, Reply, Request, eventually};
 use serde_json::Value;
 use tokio::time::Instant;
 
@@ -59,22 +59,22 @@ fn ping(tunnel: &mut Connection) {
     assert_eq!(tunnel.read_some(10).expect("the tunnel gives bytes back"), b"still here");
 }
 
-fn edge_with_tunnels(app: &Backend, tunnels: &Backend) -> Edge {
+fn edge_with_tunnels(app: &Backend, tunnels: &Backend, keys: &str) -> Edge {
     Edge::builder()
         .backend(app)
         .toml(
             "routes = [{ name = 'all', paths = ['/*'], upstream = 'app' }, \
              { name = 'ws', paths = ['/ws'], upstream = 'ws' }]",
         )
+        .toml(keys)
         .toml(&format!("upstreams.ws.backends = [{{ id = 'ws', address = '{}' }}]", tunnels.address()))
         .start()
 }
 
-// key: proxy.toml server.handover_period
 #[test]
 fn under_load_a_successor_takes_over_and_nothing_is_refused_failed_or_cut() {
     let (app, tunnels) = (Backend::start(), Backend::answering(Reply::tunnel("websocket")));
-    let mut edge = edge_with_tunnels(&app, &tunnels);
+    let mut edge = edge_with_tunnels(&app, &tunnels, "");
     let mut open = tunnel(&edge);
     let load = Load::on(edge.address(), "/x").connections(4).per_second(400).start();
     load.wait_for(200);
@@ -99,7 +99,7 @@ fn under_load_a_successor_takes_over_and_nothing_is_refused_failed_or_cut() {
 #[test]
 fn a_successor_that_fails_leaves_the_old_edge_serving_and_says_why() {
     let (app, tunnels) = (Backend::start(), Backend::answering(Reply::tunnel("websocket")));
-    let mut edge = edge_with_tunnels(&app, &tunnels);
+    let mut edge = edge_with_tunnels(&app, &tunnels, "");
     let mut open = tunnel(&edge);
     let good = fs::read_to_string(edge.file()).unwrap();
     let load = Load::on(edge.address(), "/x").connections(2).per_second(200).start();
@@ -121,6 +121,29 @@ fn a_successor_that_fails_leaves_the_old_edge_serving_and_says_why() {
     load.stop().assert_all_ok();
     assert!(edge.process.is_running());
     assert!(edge.process.text(Stream::Stderr).contains("this edge serves on"));
+}
+
+// key: proxy.toml server.handover_period
+#[test]
+fn an_edge_that_was_replaced_stays_no_longer_than_it_may() {
+    let (app, tunnels) = (Backend::start(), Backend::answering(Reply::tunnel("websocket")));
+    let mut edge = edge_with_tunnels(&app, &tunnels, "server.handover_period = '1s'");
+    let mut open = tunnel(&edge);
+    let successor = successor(&edge);
+    assert_eq!(edge.process.expect_exit(SOON), 0);
+    assert_eq!(open.read_until_close(SOON), Some(Vec::new()), "the tunnel ended with it");
+    assert!(edge.process.text(Stream::Stderr).contains("cutting requests off"));
+    drop(successor);
+}
+
+#[test]
+fn an_edge_that_cirque_up_watches_over_is_not_replaced() {
+    let site = Cluster::builder().nodes(1).seed(1).start();
+    let admin = site.admin().to_string();
+    let mut process = Process::cirque("upgrade", &["proxy", "upgrade", "--admin", &admin]);
+    assert_eq!(process.expect_exit(SOON), 1);
+    assert!(process.text(Stream::Stderr).contains("`cirque up` watches over this edge"));
+    site.client().get("/api/v1/posts").expect_status(200);
 }
 
 #[test]
