@@ -201,6 +201,36 @@ fn an_explanation_names_the_route_the_scores_and_why_a_backend_is_out() {
     assert!(a.requests_to("/some/path?x=1").is_empty(), "nothing was sent");
 }
 
+#[test]
+fn an_explanation_of_a_hash_names_the_backend_that_requests_of_its_key_go_to() {
+    let (a, b, c) = (Backend::named("a"), Backend::named("b"), Backend::named("c"));
+    let pool = "upstreams.app = { balance = 'hash', hash_by = 'header:X-User' }";
+    let edge = Edge::builder().backend(&a).backend(&b).backend(&c).toml(pool).start();
+    for user in 0..12 {
+        let user = format!("user-{user}");
+        let answer = edge.send(&Request::get("/x").header("X-User", &user));
+        let asked = answer.header("x-served-by").unwrap();
+        let said = done(&edge, &["explain", "/x", "--header", &format!("X-User: {user}")]);
+        assert!(said.contains(&format!("its key leads to `{asked}`")), "{user} went to {asked}: {said}");
+    }
+}
+
+#[test]
+fn an_explanation_knows_turns_weights_of_zero_and_tiers() {
+    let (a, b, c) = (Backend::named("a"), Backend::named("b"), Backend::named("c"));
+    let edge = Edge::builder()
+        .backend(&a)
+        .backend_with(&b, "weight = 0")
+        .backend_with(&c, "backup = true")
+        .toml("upstreams.app.balance = 'round_robin'")
+        .start();
+    let said = done(&edge, &["explain", "/x"]);
+    assert!(said.contains("in turn by weight: a\n") && said.contains("out: weight 0"), "{said}");
+    done(&edge, &["drain", "app", "a"]);
+    let said = done(&edge, &["explain", "/x"]);
+    assert!(said.contains("in turn by weight: c\n"), "for want of a, the backup: {said}");
+}
+
 // key: proxy.toml server.admin_tokens
 #[test]
 fn a_token_lets_its_holder_in_as_far_as_its_scope_and_signs_their_changes() {
