@@ -27,7 +27,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Up(up::Args),
-    /// The edge: run it, check its configuration, ask it.
+    /// The edge: run it, check its configuration, ask and change it while it runs.
     #[command(subcommand)]
     Proxy(proxy::Command),
     /// The app tier: serve the API, prepare its database.

@@ -58,17 +58,7 @@ pub(super) enum Command {
     Upstreams(Remote),
     /// Give a backend no new requests; what it has is finished.
     #[command(after_help = "Example:\n  cirque proxy drain app app-1 --wait 60s --comment \"new disk\"")]
-    Drain {
-        #[command(flatten)]
-        which: Which,
-        /// Wait so long until nothing is in flight any more.
-        #[arg(long, value_name = "TIME", value_parser = duration)]
-        wait: Option<Duration>,
-        #[command(flatten)]
-        remote: Remote,
-        #[command(flatten)]
-        why: Why,
-    },
+    Drain(TakeOut),
     /// End a drain or a maintenance.
     #[command(after_help = "Example:\n  cirque proxy undrain app app-1")]
     Undrain {
@@ -81,17 +71,7 @@ pub(super) enum Command {
     },
     /// Like drain, and it is not probed meanwhile: it may be broken.
     #[command(after_help = "Example:\n  cirque proxy maintain app app-1 --comment \"kernel update\"")]
-    Maintain {
-        #[command(flatten)]
-        which: Which,
-        /// Wait so long until nothing is in flight any more.
-        #[arg(long, value_name = "TIME", value_parser = duration)]
-        wait: Option<Duration>,
-        #[command(flatten)]
-        remote: Remote,
-        #[command(flatten)]
-        why: Why,
-    },
+    Maintain(TakeOut),
     /// Change a backend's share for now, over restarts, without touching the file; without N, back to the file's.
     #[command(after_help = "Example:\n  cirque proxy weight app app-1 5")]
     Weight {
@@ -180,6 +160,20 @@ pub(super) struct File {
     config: PathBuf,
 }
 
+/// A backend to take out of rotation.
+#[derive(Debug, Args)]
+pub(super) struct TakeOut {
+    #[command(flatten)]
+    which: Which,
+    /// Wait so long until nothing is in flight any more.
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    wait: Option<Duration>,
+    #[command(flatten)]
+    remote: Remote,
+    #[command(flatten)]
+    why: Why,
+}
+
 fn duration(text: &str) -> Result<Duration, String> {
     parse_duration(text).ok_or_else(|| "must be like \"60s\" or \"5m\"".to_owned())
 }
@@ -193,9 +187,9 @@ pub(super) fn run(command: Command) -> Result<(), Failure> {
         Command::History(remote) => remote.history(),
         Command::Rollback { version, remote, why } => remote.rollback(version, &why),
         Command::Upstreams(remote) => remote.upstreams(),
-        Command::Drain { which, wait, remote, why } => remote.order(&which, "draining", &why, wait),
+        Command::Drain(out) => out.remote.order(&out.which, "draining", &out.why, out.wait),
         Command::Undrain { which, remote, why } => remote.order(&which, "active", &why, None),
-        Command::Maintain { which, wait, remote, why } => remote.order(&which, "maintenance", &why, wait),
+        Command::Maintain(out) => out.remote.order(&out.which, "maintenance", &out.why, out.wait),
         Command::Weight { which, weight, remote, why } => remote.weight(&which, weight, &why),
         Command::Add { upstream, address, id, weight, remote, why } => {
             remote.add(&upstream, &address, id.as_deref(), weight, &why)
