@@ -3,6 +3,7 @@
 //! Each rule collects every finding before it fails, so that one run shows all of them.
 
 mod conf;
+mod defects;
 mod docs;
 mod layering;
 mod metrics;

@@ -1,6 +1,7 @@
 //! What goes wrong says so: one shape, one language, all problems at once, and never a 500 for a client's mistake.
 
 use axum::body::Body;
+use cirque_app::identity::Ability;
 use http::Request;
 use serde_json::json;
 
@@ -30,8 +31,8 @@ async fn all_wrong_parameters_are_named_at_once() {
 }
 
 #[tokio::test]
-async fn one_wrong_parameter_is_a_sentence() {
-    // Defect 17: page sizes had no bound. Defect 13: `include` went to the ORM unchecked.
+async fn defect_17_every_size_has_a_bound_and_one_wrong_parameter_is_a_sentence() {
+    // In the original, page sizes had no bound, and `include` went to the ORM unchecked.
     let site = Site::seeded(5).await;
     for (path, message) in [
         ("/api/v2/posts?limit=101", "The parameter `limit` must be a whole number between 1 and 100."),
@@ -106,6 +107,29 @@ async fn unknown_addresses_and_methods_say_so_in_json() {
 }
 
 #[tokio::test]
+async fn defect_22_refusals_are_in_one_language_and_say_what_to_do() {
+    // Some texts of the original were in one language, some in another.
+    let site = Site::seeded(5).await;
+    let token = site.data.token("chiyo", &[Ability::ReadPosts]).await;
+    let write = serde_json::json!({});
+    for (answer, message) in [
+        (
+            site.get("/api/v1/auth/profile").await,
+            "This needs a token, in the header Authorization: Bearer TOKEN.",
+        ),
+        (site.get_as("cirque_bad", "/api/v1/auth/profile").await, "The token is not valid, or not any more."),
+        (
+            site.call("POST", "/api/v1/posts", Some(&token), &write).await,
+            "The token does not have the ability posts:write.",
+        ),
+        (site.get("/api/v1/posts/nothing-here").await, "There is no post at this address."),
+        (site.get("/api/v1/categories/nowhere").await, "There is no category at this address."),
+    ] {
+        assert_eq!(answer.json()["message"], message, "{}", answer.status);
+    }
+}
+
+#[tokio::test]
 async fn problem_details_are_for_those_who_ask() {
     let site = Site::seeded(5).await;
     let request = Request::get("/api/v1/posts?page=0").header("accept", "application/problem+json");
@@ -145,7 +169,7 @@ async fn head_has_the_headers_of_get_and_no_body() {
 }
 
 #[tokio::test]
-async fn a_request_keeps_its_id_if_that_is_harmless() {
+async fn defect_20_a_request_keeps_its_id_if_that_is_harmless() {
     // Defect 20: the id was echoed unchecked.
     let site = Site::seeded(5).await;
     for (given, is_kept) in [("edge-0123", true), ("a b", false), ("x;y", false), ("", false)] {

@@ -1,5 +1,6 @@
 //! Alive, ready and healthy; and what is counted.
 
+use cirque_tests::scrape::Scrape;
 use serde_json::json;
 
 use crate::site::{Data, Site, names};
@@ -59,7 +60,7 @@ async fn a_node_that_drains_is_not_ready_and_sends_clients_away() {
 }
 
 #[tokio::test]
-async fn requests_are_counted_by_template_and_unknown_ones_together() {
+async fn defect_06_requests_are_counted_by_template_and_unknown_ones_together() {
     let site = Site::seeded(20).await;
     let slug = site.json("/api/v1/posts").await["data"][0]["slug"].as_str().unwrap().to_owned();
     site.get(&format!("/api/v1/posts/{slug}")).await;
@@ -79,6 +80,40 @@ async fn requests_are_counted_by_template_and_unknown_ones_together() {
         assert!(metrics.body.lines().any(|other| other == line), "{line}\n{}", metrics.body);
     }
     assert!(!metrics.body.contains(&slug));
+}
+
+#[tokio::test]
+async fn defect_07_what_is_counted_can_be_read_by_prometheus_and_is_what_happened() {
+    let site = Site::seeded(20).await;
+    for path in ["/api/v1/posts", "/api/v2/posts?limit=0", "/nowhere"] {
+        site.get(path).await;
+    }
+    let text = site.get("/api/metrics").await.body;
+    assert_eq!(Scrape::parse(&text).promtool_findings(), "");
+    for name in ["http_requests_total", "http_request_duration_seconds", "database_connections"] {
+        assert!(text.contains(&format!("# TYPE {name} ")), "{name}");
+    }
+    // Connections that are open, not those that may be.
+    let scrape = Scrape::parse(&text);
+    let open = scrape.value("database_connections", &[("pool", "read")]);
+    assert!((1.0..=f64::from(site.data.config.database.max_readers)).contains(&open), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn defect_19_of_requests_at_once_none_is_lost_in_counting() {
+    let site = std::sync::Arc::new(Site::seeded(3).await);
+    let asking = (0..400).map(|_| {
+        let site = std::sync::Arc::clone(&site);
+        tokio::spawn(async move { site.get("/livez").await.status.as_u16() })
+    });
+    for status in asking.collect::<Vec<_>>() {
+        assert_eq!(status.await.unwrap(), 200);
+    }
+    let text = site.get("/api/metrics").await.body;
+    let scrape = Scrape::parse(&text);
+    for name in ["http_requests_total", "http_request_duration_seconds_count"] {
+        assert!((scrape.value(name, &[("route", "/livez")]) - 400.0).abs() < f64::EPSILON, "{name}: {text}");
+    }
 }
 
 // key: server.node

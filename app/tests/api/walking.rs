@@ -17,7 +17,7 @@ async fn walk(site: &Site, first: Value, link: &str) -> (Vec<Vec<i64>>, Value) {
 }
 
 #[tokio::test]
-async fn every_page_size_meets_each_post_once_in_order_forward_and_back_ties_included() {
+async fn defect_13_every_page_size_meets_each_post_once_in_order_forward_and_back_ties_included() {
     let site = Site::seeded(60).await;
     for (sort, direction) in [
         ("published_at", "desc"),
@@ -54,8 +54,8 @@ async fn the_seed_has_ties_to_walk_over() {
 }
 
 #[tokio::test]
-async fn walking_by_number_meets_each_post_once_as_well() {
-    // Defect 13: v1 sorted by view_count without a second criterion.
+async fn defect_13_walking_by_number_meets_each_post_once_as_well() {
+    // v1 sorted by view_count without a second criterion, v2 by any.
     let site = Site::seeded(60).await;
     for sort in ["published_at", "view_count", "created_at"] {
         let expected = site
