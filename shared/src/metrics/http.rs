@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use super::{Counter, CounterFamily, DURATION_BUCKETS, Gauge, Histogram, HistogramFamily, Registry};
+use super::{Counter, CounterFamily, DURATION_BUCKETS, Histogram, HistogramFamily, Registry, UpDown};
 
 /// The methods that have a series of their own; all others are counted as `OTHER`.
 const METHODS: [&str; 9] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "CONNECT", "TRACE"];
@@ -25,7 +25,7 @@ pub struct HttpMetrics {
     requests: CounterFamily,
     durations: HistogramFamily,
     /// Requests that were read and not yet answered. Move it only by [`InFlight`].
-    pub in_flight: Gauge,
+    pub in_flight: UpDown,
 }
 
 /// One route's series, looked up once and then counted without a lock per label.
@@ -41,7 +41,7 @@ pub struct RouteMetrics {
 
 /// Counts one request in flight until it is dropped.
 #[derive(Debug)]
-pub struct InFlight(Gauge);
+pub struct InFlight(UpDown);
 
 impl HttpMetrics {
     /// Declares the common metrics.
@@ -58,7 +58,7 @@ impl HttpMetrics {
                 &["route"],
                 DURATION_BUCKETS,
             ),
-            in_flight: registry.gauge("http_requests_in_flight", "Requests read and not yet answered."),
+            in_flight: registry.up_down("http_requests_in_flight", "Requests read and not yet answered."),
         }
     }
 
