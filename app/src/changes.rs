@@ -26,6 +26,8 @@ pub enum Tag {
     Author(i64),
     /// One tag, and the lists of its posts.
     Tag(i64),
+    /// The order of lists by views.
+    ViewOrder,
 }
 
 impl fmt::Display for Tag {
@@ -36,6 +38,7 @@ impl fmt::Display for Tag {
             Self::Category(id) => write!(f, "category:{id}"),
             Self::Author(id) => write!(f, "author:{id}"),
             Self::Tag(id) => write!(f, "tag:{id}"),
+            Self::ViewOrder => f.write_str("view-order"),
         }
     }
 }

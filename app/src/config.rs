@@ -26,6 +26,8 @@ pub struct Config {
     pub limits: Limits,
     /// `[cache]`.
     pub cache: Cache,
+    /// `[posts]`.
+    pub posts: Posts,
     /// `[health]`.
     pub health: Health,
     /// `[log]`.
@@ -152,6 +154,13 @@ pub struct Cache {
     pub stale_while_revalidate: Duration,
     /// After its time, how long an answer is served when it cannot be made anew.
     pub stale_if_error: Duration,
+}
+
+/// How posts are listed.
+#[derive(Clone, Debug)]
+pub struct Posts {
+    /// How often the order of lists by views is made anew.
+    pub reorder_every: Duration,
 }
 
 /// How health is judged.

@@ -116,7 +116,7 @@ pub async fn feed(State(state): State<AppState>, caller: Caller, uri: Uri) -> Re
         Box::pin(async move {
             let list = List {
                 filter: Filter::default(),
-                order: Order { sort: Sort::PublishedAt, direction: Direction::Descending },
+                order: Order { sort: Sort::PublishedAt, direction: Direction::Descending, edition: 0 },
                 columns: Columns::of(&[
                     Column::Id,
                     Column::Title,

@@ -58,6 +58,17 @@ pub struct Offset {
     pub size: u64,
 }
 
+/// Rows of a list, counted off from one of its ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stretch {
+    /// Whether the list is read backwards.
+    pub is_from_the_end: bool,
+    /// Rows to leave out before.
+    pub skipped: u64,
+    /// Rows of the page.
+    pub rows: u64,
+}
+
 /// Where a page stands in its list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Standing {
@@ -85,6 +96,17 @@ impl Offset {
     /// Rows to leave out before the page.
     pub fn skipped(self) -> u64 {
         (self.number - 1) * self.size
+    }
+
+    /// How this page of a list of `total` rows is reached from the end that is nearer.
+    pub fn stretch(self, total: u64) -> Stretch {
+        let rows = self.size.min(total.saturating_sub(self.skipped()));
+        let behind = total.saturating_sub(self.skipped() + rows);
+        if behind < self.skipped() {
+            Stretch { is_from_the_end: true, skipped: behind, rows }
+        } else {
+            Stretch { is_from_the_end: false, skipped: self.skipped(), rows }
+        }
     }
 
     /// Where this page stands in a list of `total` rows.
@@ -162,6 +184,16 @@ mod tests {
             standing(9, 15, 31),
             Standing { from: None, to: None, last_page: 3, previous: Some(3), next: None }
         );
+    }
+
+    #[test]
+    fn a_page_is_counted_off_from_the_end_that_is_nearer() {
+        for (number, is_from_the_end, skipped, rows) in
+            [(1, false, 0, 10), (5, false, 40, 10), (6, true, 35, 10), (10, true, 0, 5), (11, true, 0, 0)]
+        {
+            let stretch = Offset { number, size: 10 }.stretch(95);
+            assert_eq!(stretch, Stretch { is_from_the_end, skipped, rows }, "{number}");
+        }
     }
 
     #[test]

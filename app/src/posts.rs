@@ -5,6 +5,7 @@ pub mod fields;
 pub mod filter;
 pub mod handlers;
 pub mod html;
+pub mod popularity;
 pub mod publishing;
 pub mod relations;
 pub mod schedule;
@@ -17,7 +18,7 @@ pub mod v1;
 pub mod v2;
 pub mod writing;
 
-use crate::db::{Error, Row};
+use crate::db::{Cells, Error, Row};
 use crate::moment::Moment;
 use crate::page::Direction;
 
@@ -162,7 +163,7 @@ impl Columns {
 pub enum Sort {
     /// When it was published.
     PublishedAt = 1,
-    /// How often it was viewed. It changes while a client pages: a post may then be met twice or not at all.
+    /// How often it was viewed when the order was last made; see [`popularity`].
     ViewCount = 2,
     /// When it was written.
     CreatedAt = 3,
@@ -175,15 +176,6 @@ impl Sort {
         ("view_count", Self::ViewCount),
         ("created_at", Self::CreatedAt),
     ];
-
-    /// The column.
-    pub fn column(self) -> Column {
-        match self {
-            Self::PublishedAt => Column::PublishedAt,
-            Self::ViewCount => Column::ViewCount,
-            Self::CreatedAt => Column::CreatedAt,
-        }
-    }
 }
 
 /// The order of a list.
@@ -193,6 +185,19 @@ pub struct Order {
     pub sort: Sort,
     /// Which end comes first; for the id as well.
     pub direction: Direction,
+    /// Which edition of the order by views; 0 for the others, which have only one.
+    pub edition: u32,
+}
+
+impl Order {
+    /// The column that is sorted by.
+    pub fn column(self) -> &'static str {
+        match self.sort {
+            Sort::PublishedAt => "published_at",
+            Sort::ViewCount => popularity::column(self.edition),
+            Sort::CreatedAt => "created_at",
+        }
+    }
 }
 
 /// A post, as far as it was read; what was not asked for is empty.
@@ -259,8 +264,16 @@ impl Post {
     ///
     /// When the row does not have them.
     pub fn read(row: &Row, columns: Columns) -> Result<Self, Error> {
+        Self::take(&mut row.cells(), columns)
+    }
+
+    /// Reads the cells of `columns`, which may be followed by others.
+    ///
+    /// # Errors
+    ///
+    /// When there are too few.
+    pub fn take(cells: &mut Cells<'_>, columns: Columns) -> Result<Self, Error> {
         let mut post = Self::default();
-        let mut cells = row.cells();
         for column in columns.iter() {
             match column {
                 Column::Id => post.id = cells.take()?,
@@ -288,14 +301,5 @@ impl Post {
             }
         }
         Ok(post)
-    }
-
-    /// The value that `sort` sorts by. Its column must have been read.
-    pub fn key(&self, sort: Sort) -> i64 {
-        match sort {
-            Sort::PublishedAt => self.published_at.unwrap_or_default(),
-            Sort::ViewCount => self.view_count,
-            Sort::CreatedAt => self.created_at.0,
-        }
     }
 }

@@ -246,6 +246,8 @@ fn posts_insert() -> InsertStatement {
             "is_featured",
             "is_sticky",
             "view_count",
+            "views_even",
+            "views_odd",
             "reading_time",
             "published_at",
             "scheduled_at",
@@ -319,7 +321,7 @@ impl Clock {
     }
 }
 
-fn post(id: i64, clock: &mut Clock, random: &mut Random) -> [Expr; 21] {
+fn post(id: i64, clock: &mut Clock, random: &mut Random) -> [Expr; 23] {
     let subject_index = random.index(SUBJECTS.len());
     let subject = &SUBJECTS[subject_index];
     let article = Article::write(id, subject, random);
@@ -350,6 +352,8 @@ fn post(id: i64, clock: &mut Clock, random: &mut Random) -> [Expr; 21] {
         is_featured.into(),
         random.once_in(50).into(),
         // Many are read a little, few a lot: and many equally often.
+        (root * root).into(),
+        (root * root).into(),
         (root * root).into(),
         article.reading_time.into(),
         is_out.then_some(moment).into(),

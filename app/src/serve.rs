@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::accept::Acceptor;
 use crate::config::Config;
-use crate::posts::schedule;
+use crate::posts::{popularity, schedule};
 use crate::router::{TEMPLATES, router};
 use crate::state::{AppState, Unready};
 
@@ -94,6 +94,7 @@ impl Node {
         tracing::info!(node, address = %self.address, "node is listening");
         let stop = CancellationToken::new();
         let scheduling = tokio::spawn(schedule::run(self.state.clone(), stop.clone()));
+        let ordering = tokio::spawn(popularity::run(self.state.clone(), stop.clone()));
         let serving = self.acceptor.run(router(&self.state), stop.clone(), self.grace_period);
         let stopping = async {
             stopped.await;
@@ -114,6 +115,7 @@ impl Node {
             }
         }
         let _ = tokio::time::timeout(CLOSING, scheduling).await;
+        let _ = tokio::time::timeout(CLOSING, ordering).await;
         // A statement that outlives its request must not outlive the grace period.
         let _ = tokio::time::timeout(CLOSING, self.state.db.close()).await;
         drained

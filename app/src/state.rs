@@ -53,6 +53,8 @@ pub struct Inner {
     pub lifecycle: Lifecycle,
     /// Time for one request.
     pub max_execution_time: Duration,
+    /// How often the order of lists by views is made anew.
+    pub reorder_every: Duration,
     /// Largest body in bytes.
     pub max_body_size: u64,
     /// Whether the last health check found the database; written by `health` only.
@@ -112,6 +114,7 @@ impl AppState {
             metrics: Metrics::new(registry, templates),
             lifecycle: Lifecycle::default(),
             max_execution_time: config.server.max_execution_time,
+            reorder_every: config.posts.reorder_every,
             max_body_size: config.server.max_body_size,
             database_was_up: AtomicBool::new(true),
             health_timeout: config.health.timeout,

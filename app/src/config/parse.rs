@@ -9,7 +9,7 @@ use cirque_shared::config::units::{ByteSize, parse_duration};
 use cirque_shared::config::{Invalid, Problems, read_file, read_text};
 use ipnet::IpNet;
 
-use super::{Auth, Cache, Config, Database, Health, Limits, Location, Log, Rate, Server, raw};
+use super::{Auth, Cache, Config, Database, Health, Limits, Location, Log, Posts, Rate, Server, raw};
 
 /// The complete reference, and the default of every key.
 pub const DEFAULTS: &str = include_str!("../../../conf/app.toml");
@@ -31,6 +31,7 @@ pub fn parse(raw: raw::File, problems: &mut Problems) -> Config {
         auth: auth(&raw.auth.unwrap_or_default(), problems),
         limits: limits(raw.limits.unwrap_or_default(), problems),
         cache: cache(&raw.cache.unwrap_or_default(), problems),
+        posts: posts(&raw.posts.unwrap_or_default(), problems),
         health: Health { timeout: timeout("health.timeout", raw.health.and_then(|h| h.timeout), problems) },
         log: log(&raw.log.unwrap_or_default()),
     }
@@ -200,6 +201,11 @@ fn cache(raw: &raw::Cache, problems: &mut Problems) -> Cache {
 
 fn log(raw: &raw::Log) -> Log {
     Log { level: raw.level.unwrap_or_default(), format: raw.format.unwrap_or_default() }
+}
+
+fn posts(raw: &raw::Posts, problems: &mut Problems) -> Posts {
+    let often = Range { least: S(60), most: S(24 * 3600), show: spoken };
+    Posts { reorder_every: often.check("posts.reorder_every", raw.reorder_every, problems) }
 }
 
 fn timeout(key: &str, value: Option<Duration>, problems: &mut Problems) -> Duration {

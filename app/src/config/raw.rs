@@ -18,6 +18,8 @@ cirque_shared::raw! {
         pub limits: Limits,
         /// What is answered from memory.
         pub cache: Cache,
+        /// How posts are listed.
+        pub posts: Posts,
         /// How health is judged.
         pub health: Health,
         /// What is logged.
@@ -114,6 +116,12 @@ cirque_shared::raw! {
         pub stale_while_revalidate: Duration,
         /// 0s to 168h.
         pub stale_if_error: Duration,
+    }
+
+    /// `[posts]`.
+    pub struct Posts {
+        /// 1m to 24h.
+        pub reorder_every: Duration,
     }
 
     /// `[health]`.

@@ -127,6 +127,9 @@ pub enum BadCursor {
     /// Made for another `sort` or `direction`.
     #[error("the cursor belongs to another sort or direction")]
     OtherOrder,
+    /// Made for an order that is not kept any more.
+    #[error("the cursor is from an order of this list that is not kept any more")]
+    Outdated,
     /// Made for other filters.
     #[error("the cursor belongs to other filters")]
     OtherFilters,

@@ -11,7 +11,7 @@ use super::filter::{self, Filter, Which};
 use super::relations::{Related, Wanted};
 use super::selection::{self, Relation, Selection};
 use super::store::{self, List};
-use super::{Columns, Order, Post, Sort, v1, v2};
+use super::{Columns, Order, Post, Sort, popularity, v1, v2};
 use crate::answer;
 use crate::cache::{self, Caller, Made, Making, Shelf};
 use crate::catalog::{self, segment};
@@ -27,8 +27,11 @@ use crate::query::{Params, Rule, Spec, words};
 use crate::state::AppState;
 
 const SORT_WORDS: [&str; 3] = words(&Sort::WORDS);
-const SORT: Spec =
-    Spec::new("sort", Rule::Word(&SORT_WORDS), "What the list is sorted by; published_at when left out.");
+const SORT: Spec = Spec::new(
+    "sort",
+    Rule::Word(&SORT_WORDS),
+    "What the list is sorted by; published_at when left out. Orders by view_count are made anew at intervals.",
+);
 
 /// What `GET /api/v1/posts` takes.
 pub const V1_LIST: &[Spec] = &[
@@ -110,20 +113,25 @@ pub async fn v1_in_category(
 
 async fn v1_page(state: &AppState, params: &Params, path: &str, filter: Filter) -> Result<Made, ApiError> {
     let offset = Offset::from_params(params);
-    let list = List { filter, order: order(params), columns: Columns::all() };
     let db = state.db.read();
+    let order = order(params);
+    let order = Order { edition: popularity::edition(db, order.sort, None).await?, ..order };
+    let list = List { filter, order, columns: Columns::all() };
     let (posts, total) = store::page(db, &list, offset, state.clock.now()).await?;
     let related = Related::load(db, &posts, v1::wanted()).await?;
     let links = Links { base: &state.public_url };
     let data = posts.iter().map(|post| v1::V1Post::new(post, &related, links)).collect();
     let asked = Asked { path, pairs: params.pairs(), links };
-    Ok(Made::json(&Numbered::new(data, offset, total, asked), of_a_list(&related, &posts)))
+    Ok(Made::json(&Numbered::new(data, offset, total, asked), of_a_list(order.sort, &related, &posts)))
 }
 
 /// A list is made from all posts: any of them may come to be in it.
-fn of_a_list(related: &Related, posts: &[Post]) -> BTreeSet<Tag> {
+fn of_a_list(sort: Sort, related: &Related, posts: &[Post]) -> BTreeSet<Tag> {
     let mut tags = related.changes(posts);
     tags.insert(Tag::Posts);
+    if sort == Sort::ViewCount {
+        tags.insert(Tag::ViewOrder);
+    }
     tags
 }
 
@@ -180,7 +188,11 @@ pub async fn v2_list(State(state): State<AppState>, caller: Caller, uri: Uri) ->
     let make = || -> Making {
         Box::pin(async move {
             let db = state.db.read();
+            let sort = list.order.sort;
+            let edition = popularity::edition(db, sort, from.as_ref()).await?;
+            let list = List { order: Order { edition, ..list.order }, ..list };
             let page = store::keyset_page(db, &list, limit, from.as_ref(), state.clock.now()).await?;
+            popularity::confirm(db, sort, from.as_ref()).await?;
             let related = Related::load(db, &page.rows, Wanted::from(&selection)).await?;
             let links = Links { base: &state.public_url };
             let show = |post| v2::V2Post { post, related: &related, selection: &selection, links };
@@ -193,7 +205,7 @@ pub async fn v2_list(State(state): State<AppState>, caller: Caller, uri: Uri) ->
                 key: &state.cursor_key,
             };
             let asked = Asked { path: v2::PATH, pairs: params.pairs(), links };
-            Ok(Made::json(&Keyed::new(data, beside, asked), of_a_list(&related, &page.rows)))
+            Ok(Made::json(&Keyed::new(data, beside, asked), of_a_list(sort, &related, &page.rows)))
         })
     };
     cache.answer(&caller, Shelf::V2List, key, make).await
@@ -272,6 +284,7 @@ fn order(params: &Params) -> Order {
     Order {
         sort: params.choice("sort", &Sort::WORDS).unwrap_or(Sort::PublishedAt),
         direction: params.choice("direction", &DIRECTIONS).unwrap_or(Direction::Descending),
+        edition: 0,
     }
 }
 

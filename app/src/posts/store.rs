@@ -2,10 +2,10 @@
 
 use std::ops::RangeInclusive;
 
-use sea_query::{Cond, Expr, ExprTrait, Func, JoinType, Order as SqlOrder, Query, SelectStatement};
+use sea_query::{Asterisk, Cond, Expr, ExprTrait, Func, JoinType, Order as SqlOrder, Query, SelectStatement};
 
 use super::filter::Filter;
-use super::{Columns, Order, Post, Sort, TABLE};
+use super::{Column, Columns, Order, Post, Sort, TABLE};
 use crate::db::{Dialect, Error, Reader, dialect};
 use crate::identity::Identity;
 use crate::moment::Moment;
@@ -42,7 +42,7 @@ pub async fn page(
     if offset.skipped() >= total {
         return Ok((Vec::new(), total));
     }
-    let rows = db.all(&page_statement(list, offset, now, db.dialect())).await?;
+    let rows = db.all(&page_statement(list, offset, total, now, db.dialect())).await?;
     let posts: Result<Vec<Post>, Error> = rows.iter().map(|row| Post::read(row, list.columns)).collect();
     Ok((posts?, total))
 }
@@ -61,10 +61,19 @@ pub async fn keyset_page(
 ) -> Result<Page<Post>, Error> {
     let (statement, columns) = keyset_statement(list, limit, from, now, db.dialect());
     let rows = db.all(&statement).await?;
-    let posts: Result<Vec<Post>, Error> = rows.iter().map(|row| Post::read(row, columns)).collect();
+    let ranked: Result<Vec<(Post, i64)>, Error> = rows
+        .iter()
+        .map(|row| {
+            let mut cells = row.cells();
+            Ok((Post::take(&mut cells, columns)?, cells.take()?))
+        })
+        .collect();
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-    let Order { sort, direction } = list.order;
-    Ok(keyset::assemble(posts?, limit, direction, from, 0, |post| (Rank::Number(post.key(sort)), post.id)))
+    let Order { direction, edition, .. } = list.order;
+    let place = |(post, rank): &(Post, i64)| (Rank::Number(*rank), post.id);
+    let page = keyset::assemble(ranked?, limit, direction, from, edition, place);
+    let rows = page.rows.into_iter().map(|(post, _)| post).collect();
+    Ok(Page { rows, next: page.next, previous: page.previous })
 }
 
 /// The post with this slug, if the public or `viewer` may see it.
@@ -227,28 +236,37 @@ fn listed(select: &mut SelectStatement) {
 
 fn selected(columns: Columns) -> SelectStatement {
     let mut select = Query::select();
-    select.columns(columns.iter().map(super::Column::name)).from(TABLE);
+    select.columns(columns.iter().map(Column::name)).from(TABLE);
     select
 }
 
 fn count_statement(filter: &Filter, now: Moment, dialect: Dialect) -> SelectStatement {
     let mut select = Query::select();
-    select.expr(Func::count(Expr::col(("posts", "id")))).from(TABLE);
+    // Not of a column: PostgreSQL would look it up in every row.
+    select.expr(Func::count(Expr::col(Asterisk))).from(TABLE);
     visible(&mut select, now);
     filter.apply(&mut select, dialect);
     select
 }
 
-fn page_statement(list: &List, offset: Offset, now: Moment, dialect: Dialect) -> SelectStatement {
+/// The page of a list of `total` posts. What is left out is counted off in the index, from the end that is nearer, so
+/// that the last page costs what the first costs; only the rows of the page are then looked up.
+fn page_statement(list: &List, offset: Offset, total: u64, now: Moment, dialect: Dialect) -> SelectStatement {
+    let stretch = offset.stretch(total);
+    let direction = list.order.direction;
+    // The index has this copy of the id.
+    let mut ids = Query::select().column(dialect::TIE).from(TABLE).take();
+    visible(&mut ids, now);
+    list.filter.apply(&mut ids, dialect);
+    ordered(&mut ids, list.order, if stretch.is_from_the_end { direction.reversed() } else { direction });
+    ids.limit(stretch.rows).offset(stretch.skipped);
     let mut select = selected(list.columns);
-    visible(&mut select, now);
-    list.filter.apply(&mut select, dialect);
-    ordered(&mut select, list.order.sort, list.order.direction);
-    select.limit(offset.size).offset(offset.skipped());
+    select.and_where(Expr::col("id").in_subquery(ids));
+    ordered(&mut select, list.order, direction);
     select
 }
 
-/// The statement, and its columns: those of the list and what the order needs.
+/// The statement, and its columns: those of the list with the id. What is sorted by comes behind them.
 fn keyset_statement(
     list: &List,
     limit: u64,
@@ -256,12 +274,12 @@ fn keyset_statement(
     now: Moment,
     dialect: Dialect,
 ) -> (SelectStatement, Columns) {
-    let Order { sort, direction } = list.order;
+    let Order { sort, direction, .. } = list.order;
     let reading = keyset::reading_direction(direction, from);
     let mut columns = list.columns;
-    columns.insert(super::Column::Id);
-    columns.insert(sort.column());
+    columns.insert(Column::Id);
     let mut select = selected(columns);
+    select.column(list.order.column());
     // Reading towards the past from a place in it, the moment has come for all that follow; saying so again
     // would give the database two upper ends to choose from, and it may begin at the wrong one.
     if from.is_some() && sort == Sort::PublishedAt && reading == Direction::Descending {
@@ -270,18 +288,18 @@ fn keyset_statement(
         visible(&mut select, now);
     }
     if let Some(place) = from {
-        let columns = [sort.column().name(), dialect::TIE];
+        let columns = [list.order.column(), dialect::TIE];
         select.and_where(dialect::behind(columns, place.rank.clone(), place.id, &sql_order(reading)));
     }
     list.filter.apply(&mut select, dialect);
-    ordered(&mut select, sort, reading);
+    ordered(&mut select, list.order, reading);
     select.limit(limit + 1);
     (select, columns)
 }
 
 /// Both parts in one direction, so that one index serves the order.
-fn ordered(select: &mut SelectStatement, sort: Sort, direction: Direction) {
-    select.order_by(sort.column().name(), sql_order(direction)).order_by(dialect::TIE, sql_order(direction));
+fn ordered(select: &mut SelectStatement, order: Order, direction: Direction) {
+    select.order_by(order.column(), sql_order(direction)).order_by(dialect::TIE, sql_order(direction));
 }
 
 fn sql_order(direction: Direction) -> SqlOrder {
