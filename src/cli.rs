@@ -1,5 +1,6 @@
 //! The command line: which commands there are, and how a failure is told.
 
+mod alerts;
 mod app;
 mod proxy;
 
@@ -33,6 +34,9 @@ enum Command {
     /// The app tier: serve the API, prepare its database.
     #[command(subcommand)]
     App(app::Command),
+    /// Alerts: what is wrong, where it is told, and what is silenced.
+    #[command(subcommand)]
+    Alerts(alerts::Command),
 }
 
 /// Why a command failed.
@@ -74,6 +78,7 @@ pub(crate) fn run() -> Exit {
         Command::Up(args) => up::run(&args),
         Command::Proxy(command) => proxy::run(command),
         Command::App(command) => app::run(command),
+        Command::Alerts(command) => alerts::run(command),
     };
     let Err(failure) = outcome else { return Exit::Ok };
     complain(&failure.to_string());

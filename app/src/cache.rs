@@ -228,6 +228,7 @@ impl Cache {
 
     /// Brings the gauges up to date; called before they are read.
     pub fn observe(&self) {
+        self.0.metrics.observe();
         if let Some(store) = &self.0.store {
             let (entries, bytes) = store.size();
             self.0.metrics.entries.set(i64::try_from(entries).unwrap_or(i64::MAX));

@@ -7,6 +7,7 @@ pub mod raw;
 use std::path::Path;
 use std::time::Duration;
 
+use cirque_shared::alert::config::Settings;
 use cirque_shared::config::Invalid;
 use cirque_shared::telemetry::{Format, Level};
 use ipnet::IpNet;
@@ -30,6 +31,10 @@ pub struct Config {
     pub posts: Posts,
     /// `[health]`.
     pub health: Health,
+    /// `[alerts]`.
+    pub alerts: Settings,
+    /// `[metrics]`.
+    pub metrics: Metrics,
     /// `[log]`.
     pub log: Log,
 }
@@ -168,6 +173,13 @@ pub struct Posts {
 pub struct Health {
     /// Time for the database to answer.
     pub timeout: Duration,
+}
+
+/// How metrics are shown.
+#[derive(Clone, Copy, Debug)]
+pub struct Metrics {
+    /// Whether the guide's names are shown that Prometheus advises against.
+    pub guide_names: bool,
 }
 
 /// What is logged and how it looks.

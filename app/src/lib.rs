@@ -11,6 +11,7 @@ pub mod middleware;
 pub mod router;
 pub mod state;
 
+pub mod alerting;
 pub mod catalog;
 pub mod client;
 pub mod feeds;
@@ -37,6 +38,7 @@ pub mod moment;
 pub mod page;
 pub mod query;
 
+pub mod alerts;
 pub mod changes;
 pub mod db;
 pub mod metrics;

@@ -1,9 +1,14 @@
 //! Declares every metric of the app tier, once.
 
+mod ratio;
+
 use std::collections::HashMap;
 
 use cirque_shared::metrics::http::{HttpMetrics, NO_ROUTE, RouteMetrics};
 use cirque_shared::metrics::{Counter, Gauge, GaugeFamily, Registry, process};
+use tokio::time::Instant;
+
+use ratio::Ratio;
 
 /// The metrics of one node.
 #[derive(Debug)]
@@ -17,6 +22,8 @@ pub struct Metrics {
     pub panics: Counter,
     /// Requests that ran longer than `max_execution_time`.
     pub overruns: Counter,
+    /// Whether the database answered when it was last looked at: 1 or 0.
+    pub database_up: Gauge,
     routes: HashMap<&'static str, RouteMetrics>,
     unmatched: RouteMetrics,
     memory: Gauge,
@@ -52,6 +59,7 @@ pub struct CacheMetrics {
     pub entries: Gauge,
     /// Bytes they take.
     pub bytes: Gauge,
+    ratio: Ratio,
 }
 
 impl CacheMetrics {
@@ -70,7 +78,14 @@ impl CacheMetrics {
             coalesced: requests.with(&["coalesced"]),
             entries: registry.gauge("cache_entries", "Answers that are kept in memory."),
             bytes: registry.gauge("cache_bytes", "Bytes that kept answers take."),
+            ratio: Ratio::new(registry),
         }
+    }
+
+    /// Brings the share of answers from memory up to date.
+    pub fn observe(&self) {
+        let hits = self.hit.get() + self.stale.get();
+        self.ratio.observe(hits, hits + self.miss.get(), Instant::now());
     }
 }
 
@@ -114,10 +129,14 @@ impl DatabaseMetrics {
 }
 
 impl Metrics {
-    /// Declares everything; `routes` are the templates that requests are counted under.
-    pub fn new(registry: Registry, routes: &[&'static str]) -> Self {
+    /// Declares everything; `routes` are the templates that requests are counted under, and `guide_names` whether the
+    /// guide's names are shown that Prometheus advises against.
+    pub fn new(registry: Registry, routes: &[&'static str], guide_names: bool) -> Self {
         process::declare(&registry, "app", env!("CARGO_PKG_VERSION"));
         let http = HttpMetrics::new(&registry);
+        if guide_names {
+            http.also_in_milliseconds(&registry);
+        }
         let closed = registry.counters(
             "app_connections_closed_total",
             "Connections we closed, by reason.",
@@ -129,7 +148,11 @@ impl Metrics {
             slow_readers: closed.with(&["slow_reader"]),
             cut: closed.with(&["cut"]),
         };
+        let database_up = registry
+            .gauge("app_database_up", "Whether the database answered when it was last looked at: 1 or 0.");
+        database_up.set(1);
         Self {
+            database_up,
             panics: registry.counter("app_panics_total", "Requests whose handler panicked."),
             overruns: registry
                 .counter("app_overruns_total", "Requests that ran longer than max_execution_time."),
@@ -149,10 +172,15 @@ impl Metrics {
 
     /// Everything in the text format of Prometheus.
     pub fn text(&self) -> String {
+        self.observed().text()
+    }
+
+    /// Everything, brought up to date.
+    pub fn observed(&self) -> &Registry {
         if let Some(bytes) = resident_bytes() {
             self.memory.set(bytes);
         }
-        self.registry.text()
+        &self.registry
     }
 }
 

@@ -4,7 +4,7 @@ use axum::Router;
 use axum::extract::State;
 use axum::middleware::from_fn_with_state;
 use axum::response::Response;
-use axum::routing::{MethodRouter, get, post};
+use axum::routing::{MethodRouter, delete, get, post};
 use http::{HeaderValue, Method, StatusCode, Uri};
 
 use crate::authors::Author;
@@ -15,7 +15,7 @@ use crate::identity::handlers as identity;
 use crate::posts::{edit, handlers as posts, search, v1, v2};
 use crate::state::AppState;
 use crate::tags::Tag;
-use crate::{answer, feeds, health, index, middleware, openapi};
+use crate::{alerting, alerts, answer, feeds, health, index, middleware, openapi};
 
 const V1_POST: &str = "/api/v1/posts/{slug}";
 const V1_CATEGORY: &str = "/api/v1/categories/{slug}";
@@ -62,13 +62,19 @@ pub const TEMPLATES: &[&str] = &[
     feeds::FEED,
     openapi::DOCUMENT,
     openapi::PAGE,
+    alerting::LIST,
+    alerting::HISTORY,
+    alerting::SILENCES,
+    alerting::SILENCE,
+    alerting::TEST,
+    alerts::WORD,
     HEALTH,
     METRICS,
     LIVE,
     READY,
 ];
 
-fn routes() -> [(&'static str, MethodRouter<AppState>); 29] {
+fn routes() -> [(&'static str, MethodRouter<AppState>); 35] {
     [
         (v1::PATH, get(posts::v1_list).post(edit::create)),
         (V1_POST, get(posts::v1_single).put(edit::change).patch(edit::change).delete(edit::delete)),
@@ -95,6 +101,12 @@ fn routes() -> [(&'static str, MethodRouter<AppState>); 29] {
         (feeds::FEED, get(feeds::feed)),
         (openapi::DOCUMENT, get(openapi::openapi)),
         (openapi::PAGE, get(openapi::documentation)),
+        (alerting::LIST, get(alerting::list)),
+        (alerting::HISTORY, get(alerting::history)),
+        (alerting::SILENCES, post(alerting::silence)),
+        (alerting::SILENCE, delete(alerting::unsilence)),
+        (alerting::TEST, post(alerting::test)),
+        (alerts::WORD, get(alerting::word)),
         (HEALTH, get(health::health)),
         (METRICS, get(metrics)),
         (LIVE, get(health::live)),

@@ -3,12 +3,14 @@
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use cirque_shared::shutdown::{Drained, Request, Signals};
 use tokio_util::sync::CancellationToken;
 
 use crate::accept::Acceptor;
+use crate::alerting::Look;
 use crate::config::Config;
 use crate::posts::{popularity, schedule};
 use crate::router::{TEMPLATES, router};
@@ -95,6 +97,9 @@ impl Node {
         let stop = CancellationToken::new();
         let scheduling = tokio::spawn(schedule::run(self.state.clone(), stop.clone()));
         let ordering = tokio::spawn(popularity::run(self.state.clone(), stop.clone()));
+        let look = Arc::new(Look::new(self.state.clone()));
+        let alerting = self.state.watch.clone().run(look, stop.clone().cancelled_owned());
+        let alerting = tokio::spawn(alerting);
         let serving = self.acceptor.run(router(&self.state), stop.clone(), self.grace_period);
         let stopping = async {
             stopped.await;
@@ -116,6 +121,7 @@ impl Node {
         }
         let _ = tokio::time::timeout(CLOSING, scheduling).await;
         let _ = tokio::time::timeout(CLOSING, ordering).await;
+        let _ = tokio::time::timeout(CLOSING, alerting).await;
         // A statement that outlives its request must not outlive the grace period.
         let _ = tokio::time::timeout(CLOSING, self.state.db.close()).await;
         drained

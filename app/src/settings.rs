@@ -7,8 +7,11 @@ use crate::db::{Db, Error};
 /// Signs cursors. Changing it makes every cursor in clients' hands invalid.
 pub const CURSOR_KEY: &str = "cursor_key";
 
+/// Lets nodes ask each other for alerts.
+pub const NODES_KEY: &str = "nodes_key";
+
 /// Every secret there is.
-const SECRETS: &[&str] = &[CURSOR_KEY];
+const SECRETS: &[&str] = &[CURSOR_KEY, NODES_KEY];
 
 const SECRET_BYTES: usize = 32;
 

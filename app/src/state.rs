@@ -5,10 +5,16 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
+use cirque_shared::alert::fleet::Fleet;
+use cirque_shared::alert::metrics::AlertMetrics;
+use cirque_shared::alert::raise::Alerts;
+use cirque_shared::alert::rule::Tier;
+use cirque_shared::alert::watch::Watch;
 use cirque_shared::metrics::Registry;
 use http::HeaderValue;
 use ipnet::IpNet;
 
+use crate::alerts::Nodes;
 use crate::cache::Cache;
 use crate::config::{self, Config};
 use crate::db::{Db, Open};
@@ -49,6 +55,12 @@ pub struct Inner {
     pub node: HeaderValue,
     /// Everything that is counted.
     pub metrics: Metrics,
+    /// The way to the other nodes' alerts.
+    pub nodes: Arc<Nodes>,
+    /// Looks for problems and tells them.
+    pub watch: Watch,
+    /// Where code raises an alert itself.
+    pub alerts: Alerts,
     /// Whether the node is to stop.
     pub lifecycle: Lifecycle,
     /// Time for one request.
@@ -100,7 +112,23 @@ impl AppState {
             .unwrap_or_else(|_| HeaderValue::from_static("unnamed"));
         let clock = Clock::default();
         let cache = Cache::new(config, db.clone(), clock.clone(), CacheMetrics::new(&registry));
+        let alerts = Alerts::default();
+        let secret = settings::secret(&db, settings::NODES_KEY).await?;
+        let (name, address) = (config.server.node_name(), config.server.address());
+        let nodes = Arc::new(Nodes::new(db.clone(), &name, address, config.alerts.interval, &secret));
+        let fleet: Arc<dyn Fleet> = Arc::<Nodes>::clone(&nodes);
+        let watch = Watch::new(
+            config.alerts.clone(),
+            Tier::App,
+            &name,
+            AlertMetrics::new(&registry),
+            fleet,
+            alerts.clone(),
+        );
         Ok(Self(Arc::new(Inner {
+            nodes,
+            watch,
+            alerts,
             db,
             cache,
             limiter: Limiter::new(config.limits.clone()),
@@ -111,7 +139,7 @@ impl AppState {
             trusted_proxies: config.server.trusted_proxies.clone(),
             public_url: config.server.public_url.clone(),
             node,
-            metrics: Metrics::new(registry, templates),
+            metrics: Metrics::new(registry, templates, config.metrics.guide_names),
             lifecycle: Lifecycle::default(),
             max_execution_time: config.server.max_execution_time,
             reorder_every: config.posts.reorder_every,

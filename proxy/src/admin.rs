@@ -1,6 +1,7 @@
 //! Where an operator asks and changes the running edge: who is let in, and for how long.
 
 mod access;
+mod alerts;
 mod answer;
 mod api;
 mod explain;
@@ -13,6 +14,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use cirque_shared::alert::watch::Watch;
 use http::Request;
 use hyper::body::Incoming;
 use hyper::rt::{Read, Write};
@@ -45,6 +47,7 @@ pub(crate) struct Desk {
     pub(crate) edge: Arc<Edge>,
     pub(crate) control: Arc<Control>,
     pub(crate) handover: Arc<Handover>,
+    pub(crate) watch: Watch,
 }
 
 impl Admin {

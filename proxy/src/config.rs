@@ -12,6 +12,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use cirque_shared::alert::config::Settings;
+use cirque_shared::alert::fleet::Peer;
 use cirque_shared::config::{Invalid, Shown};
 use cirque_shared::telemetry::{Format, Level};
 
@@ -57,6 +59,8 @@ pub struct Config {
     pub trace_context: bool,
     /// Networks whose forwarding headers are believed.
     pub trusted_proxies: Vec<ipnet::IpNet>,
+    /// What is told when something goes wrong.
+    pub alerts: Alerting,
     /// Limits of the client's side.
     pub client: Client,
     /// At least one.
@@ -71,6 +75,17 @@ pub struct Config {
     pub upstreams: Vec<Upstream>,
     /// Every setting by its key path, what the file leaves out included: what a change is told in.
     pub settings: Shown,
+}
+
+/// What is told when something goes wrong, and with whom this edge takes turns.
+#[derive(Clone, Debug)]
+pub struct Alerting {
+    /// What both tiers have.
+    pub settings: Settings,
+    /// The other edges, asked before one tells.
+    pub peers: Vec<Peer>,
+    /// How many are before this one in line.
+    pub place: u32,
 }
 
 /// Where the admin interface listens.

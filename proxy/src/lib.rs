@@ -44,6 +44,7 @@ mod descriptors;
 mod respond;
 
 mod admin;
+mod alerting;
 mod control;
 mod metrics;
 mod operator;

@@ -16,6 +16,7 @@ use pingora::services::background::{BackgroundService, GenBackgroundService, bac
 use pingora::services::listening::Service;
 
 use crate::admin::{Admin, Desk};
+use crate::alerting::{self, Alerting};
 use crate::config::policy::Http1;
 use crate::config::{self, Config};
 use crate::control::Control;
@@ -101,8 +102,16 @@ pub fn run(
         server.add_service(on_one_thread("certificates", CertificateWatch(doors)));
     }
     server.add_service(on_one_thread("probes", Probes(Arc::clone(&edge))));
-    let desk =
-        Desk { edge: Arc::clone(&edge), control: Arc::clone(&control), handover: Arc::clone(&handover) };
+    let watch = alerting::watch(config, &edge);
+    let alerting =
+        Alerting { edge: Arc::clone(&edge), watch: watch.clone(), handover: Arc::clone(&handover) };
+    server.add_service(on_one_thread("alerts", alerting));
+    let desk = Desk {
+        edge: Arc::clone(&edge),
+        control: Arc::clone(&control),
+        handover: Arc::clone(&handover),
+        watch,
+    };
     server.add_service(on_one_thread("admin", Admin::new(desk, admin)));
     server.add_service(on_one_thread("drain", Drain(Arc::clone(&edge), Arc::clone(&handover))));
     let listeners: Vec<String> =

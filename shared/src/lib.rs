@@ -11,3 +11,5 @@ pub mod config;
 pub mod metrics;
 pub mod shutdown;
 pub mod telemetry;
+
+pub mod alert;

@@ -4,9 +4,10 @@
 
 pub mod http;
 pub mod process;
+mod renamed;
 mod sharded;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use prometheus::core::{Collector, MetricVec, MetricVecBuilder};
 use prometheus::proto::MetricType;
@@ -26,6 +27,9 @@ pub struct Registry(prometheus::Registry);
 
 /// A number that is set, or goes up and down now and then.
 pub type Gauge = prometheus::IntGauge;
+
+/// A number with digits behind the point that is set.
+pub type FloatGauge = prometheus::Gauge;
 
 /// Counters that share a name and differ in their labels.
 #[derive(Clone, Debug)]
@@ -53,6 +57,11 @@ impl Registry {
     /// Declares a gauge without labels.
     pub fn gauge(&self, name: &str, help: &str) -> Gauge {
         self.gauges(name, help, &[]).with(&[])
+    }
+
+    /// Declares a gauge with digits behind the point, without labels.
+    pub fn float(&self, name: &str, help: &str) -> FloatGauge {
+        self.declare(FloatGauge::new(name, help))
     }
 
     /// Declares a number of what is under way, without labels; many threads move it cheaply.
@@ -84,6 +93,39 @@ impl Registry {
         // Writing to memory cannot fail; a family that cannot be encoded would be a wrong declaration.
         let _ = TextEncoder::new().encode(&self.0.gather(), &mut out);
         String::from_utf8(out).unwrap_or_default()
+    }
+
+    /// The values of the series whose name is wanted, with their labels; a histogram has `_sum`, `_count` and `_bucket`.
+    pub fn samples(&self, is_wanted: impl Fn(&str) -> bool) -> Vec<(String, BTreeMap<String, String>, f64)> {
+        let mut found = Vec::new();
+        for family in self.0.gather() {
+            let name = family.name();
+            let mut add = |name: &str, labels: &BTreeMap<String, String>, value: f64| {
+                if is_wanted(name) {
+                    found.push((name.to_owned(), labels.clone(), value));
+                }
+            };
+            for metric in family.get_metric() {
+                let pairs = metric.get_label().iter();
+                let labels = pairs.map(|pair| (pair.name().to_owned(), pair.value().to_owned())).collect();
+                match family.get_field_type() {
+                    MetricType::COUNTER => add(name, &labels, metric.get_counter().get_value()),
+                    MetricType::GAUGE => add(name, &labels, metric.get_gauge().get_value()),
+                    MetricType::HISTOGRAM => {
+                        let histogram = metric.get_histogram();
+                        add(&format!("{name}_sum"), &labels, histogram.get_sample_sum());
+                        add(&format!("{name}_count"), &labels, histogram.get_sample_count() as f64);
+                        for bucket in histogram.get_bucket() {
+                            let mut labels = labels.clone();
+                            labels.insert("le".to_owned(), bucket.upper_bound().to_string());
+                            add(&format!("{name}_bucket"), &labels, bucket.cumulative_count() as f64);
+                        }
+                    }
+                    _ => {}
+                }
+            }
+        }
+        found
     }
 
     /// Adds a collector of another kind.

@@ -3,12 +3,15 @@
 mod accounts;
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use cirque_app::config::Config;
 use clap::{Args, Subcommand};
+use serde_json::Value;
 
 use super::{Failure, block_on, say};
+use crate::ask::Asked;
 
 /// Commands of the app tier.
 #[derive(Debug, Subcommand)]
@@ -28,9 +31,17 @@ pub(super) enum Command {
     /// Tokens: what programs get in with.
     #[command(subcommand)]
     Token(accounts::Token),
-    /// Check the configuration, the database and its schema.
-    #[command(after_help = "Example:\n  cirque app check --database sqlite:var/app.db")]
-    Check(Where),
+    /// Check the configuration, the database and its schema; or, with --live, a node that runs.
+    #[command(
+        after_help = "Example:\n  cirque app check --database sqlite:var/app.db\n  cirque app check --live http://127.0.0.1:8001"
+    )]
+    Check {
+        #[command(flatten)]
+        place: Where,
+        /// Ask a running node how it is instead: 0 when it serves, 1 when it does not or does not answer.
+        #[arg(long, value_name = "URL", value_parser = node)]
+        live: Option<String>,
+    },
 }
 
 /// Which configuration, and which database.
@@ -103,7 +114,8 @@ pub(super) fn run(command: Command) -> Result<(), Failure> {
         }
         Command::User(command) => accounts::user(&command),
         Command::Token(command) => accounts::token(&command),
-        Command::Check(place) => {
+        Command::Check { live: Some(address), .. } => live(&address),
+        Command::Check { place, live: None } => {
             let findings = block_on(cirque_app::check::run(&place.load()?))?;
             for finding in &findings {
                 say(&finding.to_string());
@@ -114,4 +126,29 @@ pub(super) fn run(command: Command) -> Result<(), Failure> {
             Ok(())
         }
     }
+}
+
+/// Host and port of a node's address.
+fn node(url: &str) -> Result<String, String> {
+    let rest = url.strip_prefix("http://").unwrap_or(url).trim_end_matches('/');
+    if rest.contains('/') || !rest.contains(':') {
+        return Err("must be like http://127.0.0.1:8001".to_owned());
+    }
+    Ok(rest.to_owned())
+}
+
+/// What a node says of itself, a line for each service.
+fn live(address: &str) -> Result<(), Failure> {
+    let answer = Asked { patience: Duration::from_secs(10), ..Asked::get("/api/health") }.send(address);
+    let answer = answer.with_context(|| format!("could not ask the node at {address}; is it running?"))?;
+    let report: Value = serde_json::from_str(&answer.body).unwrap_or_default();
+    for (service, word) in report["services"].as_object().into_iter().flatten() {
+        say(&format!("{service:<14} {}", word.as_str().map_or_else(|| word.to_string(), str::to_owned)));
+    }
+    let status = report["status"].as_str().unwrap_or("no report");
+    say(&format!("{:<14} {status}", "status"));
+    if answer.status == 200 {
+        return Ok(());
+    }
+    Err(anyhow::anyhow!("the node at {address} does not serve: it answered {}", answer.status).into())
 }

@@ -1,6 +1,6 @@
 //! `cirque proxy …`: runs the edge, checks its configuration, asks and changes the running one.
 
-mod remote;
+pub(super) mod remote;
 
 use std::path::PathBuf;
 use std::time::Duration;

@@ -3,6 +3,7 @@
 mod abuse;
 mod access_log;
 mod accounts;
+mod alerts;
 mod balancing;
 mod compression;
 mod config;
@@ -16,6 +17,7 @@ mod guide;
 mod http1;
 mod http2;
 mod limits;
+mod monitoring;
 mod node;
 mod observability;
 mod operator;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cirque_tests::{Backend, Client, Cluster, Connection, Edge, Load, Reply, Request, Scrape};
+use cirque_tests::{Backend, Client, Cluster, Connection, Edge, Load, Node, Reply, Request, Scrape};
 
 use crate::witness::{logged_attempts, nothing_in_flight};
 
@@ -14,7 +14,32 @@ fn promtool_has_nothing_to_say_about_either_tier() {
     assert_eq!(cluster.metrics().promtool_findings(), "");
     let app = Scrape::fetch(cluster.node_address(1), "/api/metrics");
     assert!(app.value("http_requests_total", &[]) > 0.0, "{}", app.text);
-    assert_eq!(app.promtool_findings(), "");
+    let findings = app.promtool_findings();
+    let expected = "http_request_duration_milliseconds use base unit \"seconds\" instead of \"milliseconds\"";
+    assert!(findings.starts_with(expected), "the guide's name, and nothing else: {findings}");
+    assert_eq!(findings.lines().filter(|line| line.contains(" use ")).count(), 1, "{findings}");
+}
+
+// key: app.toml metrics.guide_names
+#[test]
+fn the_guides_names_are_shown_unless_switched_off_and_then_promtool_is_content() {
+    let node = Node::builder().toml("metrics.guide_names = false").start();
+    node.get("/api/v1/posts").expect_status(200);
+    let metrics = node.metrics();
+    assert_eq!(metrics.promtool_findings(), "");
+    assert!(!metrics.has("http_request_duration_milliseconds_count", &[]));
+    let node = Node::builder().start();
+    node.get("/api/v1/posts").expect_status(200);
+    let metrics = node.metrics();
+    for name in [
+        "http_requests_total",
+        "http_request_duration_milliseconds_count",
+        "database_connections",
+        "cache_hit_ratio",
+        "memory_usage_bytes",
+    ] {
+        assert!(metrics.has(name, &[]), "{name} is missing");
+    }
 }
 
 #[test]

@@ -122,6 +122,10 @@ impl Builder {
         self.address
     }
 
+    pub fn admin(&self) -> SocketAddr {
+        self.admin
+    }
+
     pub fn render(&self) -> String {
         document::render(&self.document)
     }

@@ -50,8 +50,15 @@ impl Authority {
 
     /// A certificate for these names (or addresses), in two files called `stem`. Existing files are replaced.
     pub fn issue(&self, stem: &str, names: &[&str]) -> Files {
+        self.issue_for_days(stem, names, 36_500)
+    }
+
+    /// The same, that ends so many days from now.
+    pub fn issue_for_days(&self, stem: &str, names: &[&str], days: u64) -> Files {
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
-        let params = CertificateParams::new(names).expect("the names of a test are valid");
+        let mut params = CertificateParams::new(names).expect("the names of a test are valid");
+        let (year, month, day) = date_in(days);
+        params.not_after = rcgen::date_time_ymd(year, month, day);
         let key = KeyPair::generate().expect("a key can be made");
         let cert = params.signed_by(&key, &self.issuer).expect("the authority signs");
         let files = self.files(stem);
@@ -65,6 +72,29 @@ impl Authority {
         let path = |ending: &str| self.folder.path().join(format!("{stem}.{ending}"));
         Files { cert: path("pem"), key: path("key") }
     }
+}
+
+/// Year, month and day in so many days from now, UTC.
+fn date_in(days: u64) -> (i32, u8, u8) {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("it is after 1970");
+    let mut left = since.as_secs() / 86_400 + days;
+    let is_leap =
+        |year: u64| year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
+    let mut year = 1970;
+    while left >= 365 + u64::from(is_leap(year)) {
+        left -= 365 + u64::from(is_leap(year));
+        year += 1;
+    }
+    let february = 28 + u64::from(is_leap(year));
+    let mut month = 1;
+    for length in [31, february, 31, 30, 31, 30, 31, 31, 30, 31, 30] {
+        if left < length {
+            break;
+        }
+        left -= length;
+        month += 1;
+    }
+    (i32::try_from(year).expect("a year is small"), month, u8::try_from(left + 1).expect("a day is small"))
 }
 
 impl Files {

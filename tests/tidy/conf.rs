@@ -67,7 +67,7 @@ fn walk(prefix: &str, table: &Table, keys: &mut BTreeSet<String>) {
         let key = if NAMED.contains(&prefix.trim_end_matches('.')) { "*" } else { key };
         let path = format!("{prefix}{key}");
         match value {
-            Value::Table(inner) => walk(&format!("{path}."), inner, keys),
+            Value::Table(inner) if !inner.is_empty() => walk(&format!("{path}."), inner, keys),
             Value::Array(rows) if rows.iter().any(Value::is_table) => {
                 let rows = rows.iter().filter_map(Value::as_table);
                 rows.for_each(|row| walk(&format!("{path}[]."), row, keys));

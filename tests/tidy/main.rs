@@ -1,7 +1,8 @@
-//! Checks of the code base itself, without running it: sizes, names, layers, documents, keys, metrics, wording.
+//! Checks of the code base itself, without running it: sizes, names, layers, documents, keys, metrics, alerts, wording.
 //!
 //! Each rule collects every finding before it fails, so that one run shows all of them.
 
+mod alerts;
 mod conf;
 mod defects;
 mod docs;

@@ -6,7 +6,8 @@ use crate::report;
 use crate::source::{files, read, rust};
 
 /// What a name of ours begins with; others (`up`, `process_…`) come from Prometheus and its libraries.
-const OURS: [&str; 4] = ["http_request", "proxy_", "app_", "alert_"];
+const OURS: [&str; 8] =
+    ["http_request", "proxy_", "app_", "alert_", "alerts_", "cache_", "database_", "memory_usage_"];
 /// What the text format adds to the name of a histogram.
 const SUFFIXES: [&str; 3] = ["_bucket", "_sum", "_count"];
 

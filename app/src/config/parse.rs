@@ -5,11 +5,15 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use cirque_shared::alert;
+use cirque_shared::alert::rule::Tier;
 use cirque_shared::config::units::{ByteSize, parse_duration};
 use cirque_shared::config::{Invalid, Problems, read_file, read_text};
 use ipnet::IpNet;
 
-use super::{Auth, Cache, Config, Database, Health, Limits, Location, Log, Posts, Rate, Server, raw};
+use super::{
+    Auth, Cache, Config, Database, Health, Limits, Location, Log, Metrics, Posts, Rate, Server, raw,
+};
 
 /// The complete reference, and the default of every key.
 pub const DEFAULTS: &str = include_str!("../../../conf/app.toml");
@@ -33,6 +37,13 @@ pub fn parse(raw: raw::File, problems: &mut Problems) -> Config {
         cache: cache(&raw.cache.unwrap_or_default(), problems),
         posts: posts(&raw.posts.unwrap_or_default(), problems),
         health: Health { timeout: timeout("health.timeout", raw.health.and_then(|h| h.timeout), problems) },
+        alerts: alert::config::parse(
+            raw.alerts.unwrap_or_default(),
+            Tier::App,
+            &alert::config::environment,
+            problems,
+        ),
+        metrics: Metrics { guide_names: raw.metrics.and_then(|raw| raw.guide_names).unwrap_or_default() },
         log: log(&raw.log.unwrap_or_default()),
     }
 }

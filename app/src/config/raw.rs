@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use cirque_shared::alert::config::raw::Alerts;
 use cirque_shared::config::units::ByteSize;
 use cirque_shared::telemetry::{Format, Level};
 
@@ -22,6 +23,10 @@ cirque_shared::raw! {
         pub posts: Posts,
         /// How health is judged.
         pub health: Health,
+        /// What is told when something goes wrong.
+        pub alerts: Alerts,
+        /// How metrics are shown.
+        pub metrics: Metrics,
         /// What is logged.
         pub log: Log,
     }
@@ -128,6 +133,12 @@ cirque_shared::raw! {
     pub struct Health {
         /// 10ms to 1m.
         pub timeout: Duration,
+    }
+
+    /// `[metrics]`.
+    pub struct Metrics {
+        /// Whether the guide's names are shown.
+        pub guide_names: bool,
     }
 
     /// `[log]`.

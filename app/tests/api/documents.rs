@@ -11,6 +11,9 @@ use crate::site::{PUBLIC, Site};
 /// Routes that only write; their description is still to come.
 const UNDESCRIBED: [&str; 3] = ["/api/v1/auth/login", "/api/v1/auth/logout", "/api/v1/auth/profile"];
 
+/// What operators ask; docs/guides/monitoring.md describes it.
+const OPERATORS: &str = "/api/alerts";
+
 #[tokio::test]
 async fn every_route_that_can_be_read_is_described_and_nothing_else() {
     let site = Site::seeded(3).await;
@@ -22,7 +25,9 @@ async fn every_route_that_can_be_read_is_described_and_nothing_else() {
     let routes: BTreeSet<&str> = TEMPLATES
         .iter()
         .copied()
-        .filter(|path| !UNDESCRIBED.contains(path) && !documents.contains(path))
+        .filter(|path| {
+            !UNDESCRIBED.contains(path) && !documents.contains(path) && !path.starts_with(OPERATORS)
+        })
         .collect();
     assert_eq!(described, routes);
     assert_eq!(described, openapi::paths());

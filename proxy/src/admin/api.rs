@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::answer::{self, Answer};
-use super::{Desk, access, explain, view};
+use super::{Desk, access, alerts, explain, view};
 use crate::config::policy::Scope;
 use crate::control::{Applied, Author, Edit, Instruction, Refused};
 use crate::operator::Duty;
@@ -19,7 +19,7 @@ use crate::site::Site;
 /// The largest body that is read.
 const MOST_BODY: usize = 64 * 1024;
 
-const PATHS: &str = "there are /livez, /readyz, /metrics, /v1/config, /v1/config/diff, /v1/explain, /v1/history, \
+const PATHS: &str = "there are /livez, /readyz, /metrics, /v1/alerts, /v1/config, /v1/config/diff, /v1/explain, /v1/history, \
                      /v1/reload, /v1/rollback, /v1/routes, /v1/upgrade and /v1/upstreams\n";
 
 /// Answers a request.
@@ -77,6 +77,7 @@ async fn look(desk: &Desk, parts: &[&str], query: &str) -> Answer {
             let text = desk.edge.metrics_text();
             answer::typed(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", text)
         }
+        ["v1", "alerts", rest @ ..] => alerts::look(desk, rest).await,
         ["v1", "config"] => {
             let (tag, text) = desk.control.current().await;
             answer::tagged(answer::typed(StatusCode::OK, "application/toml", text), &tag)
@@ -137,6 +138,9 @@ fn state(site: &Site, parts: &[&str]) -> Option<Answer> {
 /// Changes.
 async fn change(desk: &Desk, method: &Method, parts: &[&str], body: &Bytes, author: &Author) -> Answer {
     let control = &desk.control;
+    if let ["v1", "alerts", rest @ ..] = parts {
+        return alerts::change(desk, method.as_str(), rest, body, author).await;
+    }
     let outcome = match (method.as_str(), parts) {
         ("POST", ["v1", "reload"]) => control.reload(author).await,
         ("POST", ["v1", "rollback"]) => match read::<Rollback>(body) {
@@ -224,7 +228,7 @@ fn weight<'de, D: serde::Deserializer<'de>>(value: D) -> Result<Option<Option<u3
     Ok(Some(weight))
 }
 
-fn read<'b, T: Deserialize<'b>>(body: &'b Bytes) -> Result<T, String> {
+pub(super) fn read<'b, T: Deserialize<'b>>(body: &'b Bytes) -> Result<T, String> {
     serde_json::from_slice(body).map_err(|error| format!("the body must be JSON: {error}"))
 }
 

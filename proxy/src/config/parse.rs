@@ -1,6 +1,7 @@
 //! Turns what a file says into a configuration that cannot be invalid, noting every problem on the way.
 
 mod admin;
+mod alerts;
 mod availability;
 mod headers;
 mod limits;
@@ -64,6 +65,7 @@ pub(super) fn parse(file: raw::File, problems: &mut Problems) -> Config {
         .unwrap_or_default(),
         trace_context: file.trace.and_then(|trace| trace.context).unwrap_or_default(),
         trusted_proxies: networks("trust.proxies", file.trust.and_then(|trust| trust.proxies), problems),
+        alerts: alerts::alerts(file.alerts.unwrap_or_default(), problems),
         client: listener::client(&file.client.unwrap_or_default(), problems),
         listeners: listener::listeners(file.listeners.unwrap_or_default(), problems),
         routes: route::routes(file.routes.unwrap_or_default(), &names, &limit_names, problems),

@@ -7,6 +7,8 @@ mod upstream;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use cirque_shared::alert;
+use cirque_shared::alert::secret::Secret;
 use cirque_shared::telemetry::{Format, Level};
 
 pub use listener::{Certificate, Client, Listener, ListenerDefaults, ListenerPolicy, Tls, TlsPolicy};
@@ -63,6 +65,8 @@ cirque_shared::raw! {
         pub trace: Trace,
         /// `[trust]`.
         pub trust: Trust,
+        /// `[alerts]`.
+        pub alerts: Alerts,
         /// `[client]`.
         pub client: Client,
         /// `[defaults]`.
@@ -118,6 +122,16 @@ cirque_shared::raw! {
     pub struct Trust {
         /// Networks whose forwarding headers are believed.
         pub proxies: Vec<String>,
+    }
+    /// `[alerts]`: what is told when something goes wrong.
+    pub struct Alerts {
+        /// The other edges.
+        pub peers: Vec<String>,
+        /// A token of theirs.
+        pub peer_token: Secret,
+        /// How many are before this one.
+        pub place: u32,
+        ..both: alert::config::raw::Alerts,
     }
     /// `[defaults]`: what listeners, routes, upstreams and backends inherit.
     pub struct Defaults {

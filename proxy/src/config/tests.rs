@@ -53,7 +53,8 @@ mod toml_keys {
     pub(super) struct Keys(pub(super) BTreeSet<String>);
 
     fn walk(value: &Value<'_>, at: &str, out: &mut BTreeSet<String>) {
-        if let Some(table) = value.get_ref().as_table() {
+        // An empty table is a setting: a map of names that the operator chooses.
+        if let Some(table) = value.get_ref().as_table().filter(|table| !table.is_empty()) {
             // Named tables are written `*` in key paths.
             let named = matches!(at, "upstreams" | "rate_limits");
             for (key, value) in table {

@@ -54,6 +54,11 @@ impl Problems {
         self.found.is_empty()
     }
 
+    /// How many there are so far.
+    pub fn len(&self) -> usize {
+        self.found.len()
+    }
+
     pub(super) fn syntax(&mut self, span: Option<Range<usize>>, message: &str) {
         self.syntax = true;
         let place = span.map(|span| self.line_and_column(span.start));

@@ -62,6 +62,17 @@ impl HttpMetrics {
         }
     }
 
+    /// Shows durations also by the guide's name, in milliseconds.
+    pub fn also_in_milliseconds(&self, registry: &Registry) {
+        registry.also_as(
+            &self.durations,
+            "http_request_duration_milliseconds",
+            "As http_request_duration_seconds, in the unit that the guide names.",
+            &["route"],
+            1000.0,
+        );
+    }
+
     /// The series of one route, shown from now on with zeroes for GET's success and failures.
     pub fn route(&self, route: &str) -> RouteMetrics {
         let counter = |(method, status): (&'static str, u16)| {

@@ -56,13 +56,27 @@ pub(in super::super) struct Why {
 }
 
 impl Remote {
+    pub(in super::super) fn token(&self) -> Option<&str> {
+        self.token.as_deref()
+    }
+
+    pub(in super::super) fn is_json(&self) -> bool {
+        self.json
+    }
+
     fn address(&self) -> String {
         let from_file = || Some(Config::load(&self.config).ok()?.admin.to_string());
         self.admin.clone().or_else(from_file).unwrap_or_else(|| USUAL.to_owned())
     }
 
     /// Asks, and gives the answer's body when it is a good one.
-    fn ask(&self, method: &str, path: &str, body: &Value, why: &str) -> Result<String, Failure> {
+    pub(in super::super) fn ask(
+        &self,
+        method: &str,
+        path: &str,
+        body: &Value,
+        why: &str,
+    ) -> Result<String, Failure> {
         let address = self.address();
         let user = ["SUDO_USER", "USER", "LOGNAME"].iter().find_map(|name| std::env::var(name).ok());
         let mut headers = vec![("Cirque-By", user.unwrap_or_default()), ("Cirque-Why", why.to_owned())];

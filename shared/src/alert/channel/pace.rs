@@ -1,0 +1,133 @@
+//! Decides when a channel may be asked again: by its rate, by the pause it asked for, and by how often it failed.
+
+use super::{Millis, Outcome, millis};
+use crate::backoff::Backoff;
+
+/// So many at once, and then one each so many milliseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rate {
+    /// At once, at least 1.
+    pub burst: u32,
+    /// Milliseconds until one more may be sent.
+    pub each: Millis,
+}
+
+/// What is known of a channel's patience.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Pace {
+    rate: Rate,
+    /// How many could be sent at `at`, in thousandths.
+    tokens: u64,
+    at: Millis,
+    paused: Millis,
+    failures: u32,
+    disabled: Option<String>,
+}
+
+impl Pace {
+    /// Of a channel that was not asked yet.
+    pub fn new(rate: Rate, now: Millis) -> Self {
+        Self {
+            rate,
+            tokens: u64::from(rate.burst.max(1)) * 1000,
+            at: now,
+            paused: 0,
+            failures: 0,
+            disabled: None,
+        }
+    }
+
+    /// From when on it may be asked; `None`: never again.
+    pub fn ready_at(&self, now: Millis) -> Option<Millis> {
+        if self.disabled.is_some() {
+            return None;
+        }
+        let missing = 1000_u64.saturating_sub(self.filled(now));
+        let by_rate = now + (missing * self.rate.each).div_ceil(1000);
+        Some(by_rate.max(self.paused))
+    }
+
+    /// Why it is not asked any more.
+    pub fn disabled(&self) -> Option<&str> {
+        self.disabled.as_deref()
+    }
+
+    fn filled(&self, now: Millis) -> u64 {
+        let most = u64::from(self.rate.burst.max(1)) * 1000;
+        let gained = now.saturating_sub(self.at).saturating_mul(1000) / self.rate.each.max(1);
+        (self.tokens + gained).min(most)
+    }
+
+    /// Notes what came of a message; `random` spreads those who failed together.
+    pub fn note(&mut self, outcome: &Outcome, now: Millis, random: u64) {
+        let backoff =
+            Backoff::try_new(std::time::Duration::from_secs(1), std::time::Duration::from_secs(300))
+                .expect("a second is below five minutes");
+        self.tokens = self.filled(now).saturating_sub(1000);
+        self.at = now;
+        match outcome {
+            Outcome::Sent | Outcome::Refused(_) => {
+                self.failures = 0;
+                self.disabled = None;
+            }
+            Outcome::Later { after, .. } => {
+                self.failures += 1;
+                let own = backoff.after(self.failures, random);
+                // Whoever asks for a pause gets it, and no less than what everybody gets.
+                self.paused = now + millis(after.map_or(own, |asked| asked.max(own)));
+            }
+            Outcome::Gone(why) => self.disabled = Some(why.clone()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_burst_is_followed_by_an_even_pace() {
+        let mut pace = Pace::new(Rate { burst: 2, each: 2_000 }, 0);
+        let mut sent = Vec::new();
+        let mut now = 0;
+        for _ in 0..5 {
+            now = pace.ready_at(now).unwrap();
+            sent.push(now);
+            pace.note(&Outcome::Sent, now, 0);
+        }
+        assert_eq!(sent, [0, 0, 2_000, 4_000, 6_000]);
+    }
+
+    #[test]
+    fn a_pause_that_was_asked_for_is_kept() {
+        let mut pace = Pace::new(Rate { burst: 1, each: 1 }, 0);
+        pace.note(&Outcome::Later { after: Some(Duration::from_secs(30)), why: String::new() }, 1_000, 0);
+        assert_eq!(pace.ready_at(1_001), Some(31_000));
+        pace.note(&Outcome::Later { after: Some(Duration::ZERO), why: String::new() }, 31_000, u64::MAX);
+        assert!(pace.ready_at(31_001).unwrap() >= 32_000, "no hammering, whatever it says");
+    }
+
+    #[test]
+    fn failures_are_followed_by_ever_longer_pauses_up_to_five_minutes() {
+        let mut pace = Pace::new(Rate { burst: 1, each: 1 }, 0);
+        let mut pauses = Vec::new();
+        for _ in 0..12 {
+            pace.note(&Outcome::later("x"), 0, u64::MAX);
+            pauses.push(pace.ready_at(0).unwrap().div_ceil(1000));
+        }
+        assert_eq!(pauses[..4], [1, 2, 4, 8]);
+        assert_eq!(pauses[11], 300);
+        pace.note(&Outcome::Sent, 1_000_000, 0);
+        pace.note(&Outcome::later("x"), 2_000_000, u64::MAX);
+        assert!(pace.ready_at(2_000_000).unwrap() <= 2_001_000, "a success forgets them");
+    }
+
+    #[test]
+    fn a_channel_that_is_gone_is_never_asked_again() {
+        let mut pace = Pace::new(Rate { burst: 1, each: 1 }, 0);
+        pace.note(&Outcome::Gone("answered 404".into()), 0, 0);
+        assert_eq!((pace.ready_at(u64::MAX / 2), pace.disabled()), (None, Some("answered 404")));
+    }
+}

@@ -1,0 +1,93 @@
+//! The metrics of alerting itself, declared once for both tiers.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::Severity;
+use super::channel::Outcome;
+use crate::metrics::{CounterFamily, Gauge, GaugeFamily, Histogram, Registry};
+
+/// How long a message may take to arrive.
+const LATENCY: &[f64] = &[0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0];
+
+/// What alerting counts.
+#[derive(Clone, Debug)]
+pub struct AlertMetrics {
+    firing: GaugeFamily,
+    notifications: CounterFamily,
+    latency: Histogram,
+    disabled: GaugeFamily,
+    /// Whether this process tells: 1 or 0.
+    pub leader: Gauge,
+    /// Processes whose metrics are seen here.
+    pub instances: Gauge,
+    /// Samples and alerts that were not followed because there were too many.
+    pub dropped: Gauge,
+}
+
+impl AlertMetrics {
+    /// Declares them.
+    pub fn new(registry: &Registry) -> Self {
+        let firing =
+            registry.gauges("alerts_firing", "Alerts that fire, told or not, by severity.", &["severity"]);
+        for (word, _) in Severity::WORDS {
+            firing.with(&[word]);
+        }
+        Self {
+            firing,
+            notifications: registry.counters(
+                "alert_notifications_total",
+                "Messages about alerts, by channel and by what came of them.",
+                &["channel", "outcome"],
+            ),
+            latency: registry
+                .histograms(
+                    "alert_notification_latency_seconds",
+                    "Time from when a message was due until it was taken.",
+                    &[],
+                    LATENCY,
+                )
+                .with(&[]),
+            disabled: registry.gauges(
+                "alert_channel_disabled",
+                "Whether a channel has said for good that it takes nothing: 1 or 0.",
+                &["channel"],
+            ),
+            leader: registry.gauge("alert_leader", "Whether this process tells alerts: 1 or 0."),
+            instances: registry
+                .gauge("alert_instances", "Processes whose metrics this process sees, itself included."),
+            dropped: registry
+                .gauge("alert_dropped", "Series and alerts not followed because there were too many."),
+        }
+    }
+
+    /// Shows a channel's series from zero.
+    pub fn channel(&self, channel: &str) {
+        for outcome in Outcome::WORDS {
+            self.notifications.with(&[channel, outcome]);
+        }
+        self.disabled.with(&[channel]).set(0);
+    }
+
+    /// Notes what came of a message.
+    pub fn notified(&self, channel: &str, outcome: &Outcome) {
+        self.notifications.with(&[channel, outcome.word()]).inc();
+        match outcome {
+            Outcome::Gone(_) => self.disabled.with(&[channel]).set(1),
+            Outcome::Sent => self.disabled.with(&[channel]).set(0),
+            Outcome::Later { .. } | Outcome::Refused(_) => {}
+        }
+    }
+
+    /// Notes how long a message took.
+    pub fn took(&self, time: Duration) {
+        self.latency.observe(time);
+    }
+
+    /// Shows how many alerts of each severity fire.
+    pub fn firing(&self, counts: &BTreeMap<Severity, i64>) {
+        for (word, severity) in Severity::WORDS {
+            self.firing.with(&[word]).set(counts.get(&severity).copied().unwrap_or(0));
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! Decides when each channel is told what: one message at a time, at its pace, and what waits is decided anew.
+//!
+//! There is no queue that could overflow: what is due is what fires, less what was told. While a channel is slow,
+//! problems come and go; once it takes messages again it hears of those that are still there, many of them at once.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+
+use super::channel::{Channel, Outcome, Pace, Post};
+use super::config::Settings;
+use super::message::MOST_AT_ONCE;
+use super::notice::Notice;
+use super::watch::Inner;
+use super::{Millis, now};
+use crate::request_id::random;
+
+/// How often a channel looks by itself: time passes without a bell.
+const LOOK: Duration = Duration::from_millis(500);
+
+/// Everything that is told by this process.
+#[derive(Debug)]
+pub(super) struct Outbox(Arc<Inner>);
+
+impl Outbox {
+    pub(super) fn new(inner: Arc<Inner>) -> Self {
+        Self(inner)
+    }
+
+    /// One task per channel; they are made anew when the settings change.
+    pub(super) async fn run(self) {
+        let post = match Post::new() {
+            Ok(post) => post,
+            Err(error) => {
+                tracing::error!(%error, "alerts cannot be sent from this machine");
+                return std::future::pending().await;
+            }
+        };
+        loop {
+            let settings = self.0.settings();
+            let mut tasks = JoinSet::new();
+            for channel in settings.channels.clone() {
+                tasks.spawn(told(Arc::clone(&self.0), channel, post.clone()));
+            }
+            self.changed(&settings).await;
+        }
+    }
+
+    async fn changed(&self, settings: &Arc<Settings>) {
+        let mut bell = self.0.bell.subscribe();
+        while Arc::ptr_eq(settings, &self.0.settings()) {
+            if bell.changed().await.is_err() {
+                return std::future::pending().await;
+            }
+        }
+    }
+}
+
+/// Tells one channel what is due there, for ever.
+async fn told(inner: Arc<Inner>, channel: Channel, post: Post) {
+    let mut bell = inner.bell.subscribe();
+    let mut pace = Pace::new(channel.rate(), now());
+    loop {
+        // The bell is heard at once, and time without it.
+        let _ = tokio::time::timeout(LOOK, bell.changed()).await;
+        if pace.disabled().is_some() && !inner.is_disabled(channel.name) {
+            pace = Pace::new(channel.rate(), now());
+        }
+        let at = now();
+        let Some(ready) = pace.ready_at(at) else { continue };
+        if at < ready || inner.due(&channel, at).is_empty() {
+            continue;
+        }
+        inner.hear().await;
+        let at = now();
+        let notices = chosen(inner.due(&channel, at), channel.is_for_people());
+        let Some(message) = inner.message(&notices, at) else { continue };
+        let outcome = send(&inner, &channel, &post, &message, &notices, at).await;
+        pace.note(&outcome, now(), random());
+    }
+}
+
+/// The notices of the next message: the first, or, for people, all that come after the first few.
+fn chosen(mut due: Vec<Notice>, is_for_people: bool) -> Vec<Notice> {
+    if is_for_people && due.len() > MOST_AT_ONCE {
+        // The worst ones are told one by one afterwards.
+        return due.split_off(MOST_AT_ONCE - 1);
+    }
+    due.truncate(1);
+    due
+}
+
+async fn send(
+    inner: &Inner,
+    channel: &Channel,
+    post: &Post,
+    message: &super::message::Message,
+    notices: &[Notice],
+    at: Millis,
+) -> Outcome {
+    let is_first = notices.iter().all(|notice| notice.why == super::notice::Why::New);
+    let started = tokio::time::Instant::now();
+    let outcome = channel.send(post, message, is_first).await;
+    inner.note(channel.name, &outcome, started.elapsed());
+    let (name, rule) = (channel.name, message.key.as_str());
+    match &outcome {
+        Outcome::Sent => inner.told(name, notices, at).await,
+        Outcome::Later { why, .. } => {
+            tracing::warn!(channel = name, rule, why, "alert could not be told yet")
+        }
+        // It would be refused again: it counts as told.
+        Outcome::Refused(why) => {
+            tracing::error!(
+                channel = name,
+                rule,
+                why,
+                "alert was refused by its channel and is not told there"
+            );
+            inner.told(name, notices, at).await;
+        }
+        Outcome::Gone(why) => {
+            inner.disable(name, why);
+            tracing::error!(
+                channel = name,
+                why,
+                "channel takes no alerts any more and is not asked again until it is changed or tested"
+            );
+        }
+    }
+    outcome
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::alert::notice::Why;
+
+    fn due(count: usize) -> Vec<Notice> {
+        let notice =
+            |n: usize| Notice { group: format!("R{n}"), why: Why::New, firing: vec![], resolved: vec![] };
+        (0..count).map(notice).collect()
+    }
+
+    #[test]
+    fn a_flood_is_collapsed_for_people_and_not_for_machines() {
+        assert_eq!(chosen(due(3), true).len(), 1);
+        assert_eq!(chosen(due(5), true).len(), 1);
+        let many: Vec<String> = chosen(due(20), true).into_iter().map(|notice| notice.group).collect();
+        assert_eq!((many.len(), many[0].as_str()), (16, "R4"), "the four worst are told by themselves");
+        assert_eq!(chosen(due(20), false).len(), 1);
+    }
+}

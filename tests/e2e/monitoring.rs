@@ -1,0 +1,181 @@
+//! What `monitoring/` says works on import: with a real Prometheus, on a real site.
+
+use std::collections::BTreeSet;
+use std::process::Command;
+use std::time::Duration;
+
+use cirque_tests::prometheus::{Prometheus, monitoring};
+use cirque_tests::{Client, Cluster, Connection, Load, Request, Scrape, eventually};
+use serde_json::Value;
+
+const SOON: Duration = Duration::from_secs(60);
+
+fn promtool(arguments: &[&str]) {
+    let output = Command::new("promtool").args(arguments).current_dir(monitoring("")).output();
+    let output = output.expect("promtool is installed by scripts/test");
+    let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+    assert!(output.status.success(), "promtool {arguments:?}: {said}");
+}
+
+#[test]
+fn promtool_finds_nothing_wrong_with_rules_and_configuration_and_their_tests_pass() {
+    promtool(&["check", "config", "prometheus.yml"]);
+    promtool(&["check", "rules", "recording.yml", "alerts/app.yml", "alerts/edge.yml"]);
+    promtool(&["test", "rules", "alerts/tests/app_test.yml", "alerts/tests/edge_test.yml"]);
+}
+
+/// A little of everything that is shown.
+fn mixed_load(cluster: &Cluster) {
+    for path in [
+        "/api/v1/posts",
+        "/api/v2/posts?limit=3",
+        "/api/v1/posts/nothing",
+        "/api/search?q=granite",
+        "/nowhere",
+    ] {
+        let _ = Load::on(cluster.address(), path).connections(2).requests(30).run();
+    }
+}
+
+#[test]
+fn all_targets_are_up_all_rules_are_evaluated_and_every_panel_has_data() {
+    let cluster = Cluster::start();
+    let nodes = [1, 2, 3].map(|node| cluster.node_address(node));
+    let prometheus = Prometheus::start(&[cluster.admin()], &nodes);
+    let targets = || {
+        let targets =
+            prometheus.api("/api/v1/targets")["activeTargets"].as_array().cloned().unwrap_or_default();
+        targets
+            .iter()
+            .map(|target| target["health"].as_str().unwrap_or_default().to_owned())
+            .collect::<Vec<_>>()
+    };
+    eventually("an edge and three nodes are up", SOON, targets, |health| {
+        health.len() == 4 && health.iter().all(|health| health == "up")
+    });
+    mixed_load(&cluster);
+
+    let rules = || {
+        let groups = prometheus.api("/api/v1/rules")["groups"].as_array().cloned().unwrap_or_default();
+        groups
+            .iter()
+            .flat_map(|group| group["rules"].as_array().cloned().unwrap_or_default())
+            .collect::<Vec<_>>()
+    };
+    let rules = eventually("every rule is evaluated", SOON, rules, |rules| {
+        rules.len() == 17 && rules.iter().all(|rule| rule["health"] == "ok")
+    });
+    let firing: Vec<&Value> = rules.iter().filter(|rule| rule["state"] == "firing").collect();
+    assert!(firing.is_empty(), "a site that is well has no alert: {firing:?}");
+    for rule in rules.iter().filter(|rule| rule["type"] == "recording") {
+        let name = rule["name"].as_str().unwrap_or_default();
+        let found = || prometheus.ask(name).map_or(0, |series| series.len());
+        eventually(&format!("{name} has a value"), SOON, found, |found| *found > 0);
+    }
+
+    let mut asked = 0;
+    for name in ["overview", "edge", "app", "database", "alerts"] {
+        let text = std::fs::read_to_string(monitoring(&format!("dashboards/{name}.json")));
+        let board: Value = serde_json::from_str(&text.expect("it is in the repository")).expect("it is JSON");
+        for panel in board["panels"].as_array().into_iter().flatten() {
+            for target in panel["targets"].as_array().into_iter().flatten() {
+                let expr = filled(target["expr"].as_str().unwrap_or_default());
+                mixed_load_once(&cluster);
+                let found = || {
+                    prometheus
+                        .ask(&expr)
+                        .map_or_else(|error| (0, error), |series| (series.len(), String::new()))
+                };
+                let what = format!("{name}: {} has data: {expr}", panel["title"]);
+                eventually(&what, SOON, found, |(n, _)| *n > 0);
+                asked += 1;
+            }
+        }
+    }
+    assert!(asked >= 50, "{asked} queries were asked");
+}
+
+fn mixed_load_once(cluster: &Cluster) {
+    for path in ["/api/v1/posts", "/api/v2/posts?limit=3"] {
+        cluster.client().get(path).expect_status(200);
+    }
+}
+
+/// A query as Grafana asks it, for everything.
+fn filled(expr: &str) -> String {
+    let mut expr = expr.replace("$__rate_interval", "30s");
+    for variable in ["$instance", "$route", "$upstream", "$job"] {
+        expr = expr.replace(variable, ".*");
+    }
+    assert!(!expr.replace("${1}", "").contains("$i"), "a variable that is not filled: {expr}");
+    expr
+}
+
+/// How many requests; a million for the figure in the documents.
+fn how_many() -> usize {
+    std::env::var("CIRQUE_SERIES_REQUESTS").ok().and_then(|text| text.parse().ok()).unwrap_or(20_000)
+}
+
+#[test]
+fn requests_with_random_paths_methods_hosts_and_statuses_leave_the_number_of_series_where_it_was() {
+    let cluster = Cluster::builder().nodes(1).start();
+    let series = || {
+        let node = Scrape::fetch(cluster.node_address(1), "/api/metrics");
+        let name = |sample: cirque_tests::scrape::Sample| format!("{}{:?}", sample.name, sample.labels);
+        cluster.metrics().samples.into_iter().chain(node.samples).map(name).collect::<BTreeSet<_>>()
+    };
+    // Whatever a client may do is done once before, so that what can be shown is shown.
+    throw(&cluster, 0, 3_000);
+    throw(&cluster, 1_000_000, 3_000);
+    eventually(
+        "everything is counted",
+        SOON,
+        || cluster.metrics().value("http_requests_in_flight", &[]),
+        |n| *n == 0.0,
+    );
+    let before = series();
+    let total = how_many();
+    let throwing: Vec<_> = (0..4)
+        .map(|part| {
+            let address = cluster.address();
+            std::thread::spawn(move || throw_at(address, 1_000_000 + part * total, total / 4))
+        })
+        .collect();
+    for thread in throwing {
+        thread.join().expect("a thrower throws to the end");
+    }
+    let after = series();
+    let new: Vec<&String> = after.difference(&before).collect();
+    assert!(new.is_empty(), "after {total} requests there are {} series more: {new:#?}", new.len());
+    assert_eq!(after.len(), before.len());
+}
+
+fn throw(cluster: &Cluster, from: usize, count: usize) {
+    throw_at(cluster.address(), from, count);
+}
+
+/// Sends requests that are different each time; connections that are closed are opened again.
+fn throw_at(address: std::net::SocketAddr, from: usize, count: usize) {
+    let methods = ["GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "BREW", "PROPFIND"];
+    let mut connection = Connection::open(address);
+    for n in from..from + count {
+        let mut method = methods[n % methods.len()].to_owned();
+        if n % 31 == 0 {
+            method = format!("M{n}");
+        }
+        let path = match n % 5 {
+            0 => format!("/api/v1/posts/random-{n}"),
+            1 => format!("/{n}/{n}"),
+            2 => format!("/api/v1/posts?page={n}"),
+            3 => format!("/api/v2/{n}"),
+            _ => format!("/api/v1/categories/c{n}?x={n}"),
+        };
+        let request = Request::new(&method, &path).header("Host", &format!("h{n}.example.com"));
+        let request =
+            if matches!(method.as_str(), "POST" | "PUT" | "PATCH") { request.body("{}") } else { request };
+        if connection.exchange(&request).is_err() {
+            connection = Connection::open(address);
+        }
+    }
+    let _ = Client::to(address).get("/api/v1/posts");
+}
