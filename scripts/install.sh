@@ -42,6 +42,22 @@ install_missing() {
     install_without_starting "${packages[@]}" || give_up "cannot install ${wanted}: apt-get install failed"
 }
 
+# install_python FOLDER: puts what tests/requirements.txt names into a place of its own, which nothing else sees.
+install_python() {
+    local folder=$1 wanted=tests/requirements.txt
+    if cmp -s "${wanted}" "${folder}/requirements.txt"; then
+        return
+    fi
+    # Debian keeps what makes such places in a package of its own.
+    python3 -c 'import ensurepip' 2>/dev/null || install_missing no-such-command=python3-venv
+    echo "${0##*/}: installing ${wanted} with pip"
+    rm -rf "${folder}"
+    python3 -m venv "${folder}" || give_up "cannot install ${wanted}: python3 -m venv failed"
+    "${folder}/bin/pip" install --quiet --disable-pip-version-check --requirement "${wanted}" ||
+        give_up "cannot install ${wanted}: pip failed; is PyPI, or a mirror of it, reachable?"
+    cp "${wanted}" "${folder}/requirements.txt"
+}
+
 # Some packages start a service when they are installed; we only want their files.
 install_without_starting() {
     local policy=/usr/sbin/policy-rc.d ours=no status=0 package

@@ -19,6 +19,14 @@ use crate::query::Problems;
 pub enum Rule {
     /// A text of so many characters, ends included, without control characters other than tab and line ends.
     Text(usize, usize),
+    /// A text of 1 to so many characters that is more than blanks.
+    Line(usize),
+    /// HTML of 1 to so many characters; something must be left of it when it is cleaned.
+    Html(usize),
+    /// A name in addresses of 1 to so many characters: small letters, digits and hyphens, with no hyphen at its ends.
+    Slug(usize),
+    /// An address of 1 to so many characters: on the web, or a path of this site.
+    Address(usize),
     /// The id of a row.
     Id,
     /// So many ids of rows at most, each once.
@@ -107,8 +115,6 @@ pub struct Body {
 
 /// The most unknown fields that are named.
 const UNKNOWN: usize = 20;
-/// The largest id of a row.
-const LARGEST_ID: u64 = i64::MAX.unsigned_abs();
 
 /// Reads the whole body of a request that says it is JSON.
 ///
@@ -221,12 +227,12 @@ impl Body {
 
     /// The id of a row.
     pub fn id(&self, name: &str) -> Given<i64> {
-        self.given(name, Value::as_i64)
+        self.given(name, id)
     }
 
     /// The ids of rows.
     pub fn ids(&self, name: &str) -> Given<Vec<i64>> {
-        self.given(name, |value| Some(value.as_array()?.iter().filter_map(Value::as_i64).collect()))
+        self.given(name, |value| Some(value.as_array()?.iter().filter_map(id).collect()))
     }
 
     /// A yes or no.
@@ -253,15 +259,18 @@ impl Body {
 impl Rule {
     fn check(self, value: &Value) -> Result<(), String> {
         match self {
-            Self::Text(least, most) => {
-                let text = value.as_str().ok_or("must be a text")?;
-                if text.chars().any(|c| c.is_control() && !matches!(c, '\t' | '\n' | '\r')) {
-                    return Err("must not contain control characters".to_owned());
-                }
-                let length = text.chars().take(most.saturating_add(1)).count();
-                let fits = (least..=most).contains(&length);
-                fits.then_some(()).ok_or_else(|| format!("must have between {least} and {most} characters"))
+            Self::Text(least, most) => text(value, least, most).map(drop),
+            Self::Html(most) => text(value, 1, most).map(drop),
+            Self::Line(most) => {
+                let is_blank = text(value, 1, most)?.trim().is_empty();
+                (!is_blank).then_some(()).ok_or_else(|| "must have more than blanks".to_owned())
             }
+            Self::Slug(most) => is_slug(text(value, 1, most)?).then_some(()).ok_or_else(|| {
+                "must be small letters, digits and hyphens, and begin and end with no hyphen".to_owned()
+            }),
+            Self::Address(most) => is_address(text(value, 1, most)?)
+                .then_some(())
+                .ok_or_else(|| "must begin with https://, http:// or /, and have no blanks".to_owned()),
             Self::Id => {
                 is_id(value).then_some(()).ok_or_else(|| "must be an id: a whole number above 0".to_owned())
             }
@@ -273,7 +282,7 @@ impl Rule {
                 if !list.iter().all(is_id) {
                     return Err("must be a list of ids: whole numbers above 0".to_owned());
                 }
-                let mut ids: Vec<i64> = list.iter().filter_map(Value::as_i64).collect();
+                let mut ids: Vec<i64> = list.iter().filter_map(id).collect();
                 ids.sort_unstable();
                 ids.dedup();
                 (ids.len() == list.len()).then_some(()).ok_or_else(|| "must name each id once".to_owned())
@@ -294,8 +303,39 @@ impl Rule {
     }
 }
 
+fn text(value: &Value, least: usize, most: usize) -> Result<&str, String> {
+    let text = value.as_str().ok_or("must be a text")?;
+    if text.chars().any(|c| c.is_control() && !matches!(c, '\t' | '\n' | '\r')) {
+        return Err("must not contain control characters".to_owned());
+    }
+    let length = text.chars().take(most.saturating_add(1)).count();
+    let fits = (least..=most).contains(&length);
+    fits.then_some(text).ok_or_else(|| format!("must have between {least} and {most} characters"))
+}
+
+/// Whether it can stand in an address as it is.
+fn is_slug(text: &str) -> bool {
+    let is_plain = |c: char| (c.is_alphanumeric() && !c.is_uppercase()) || c == '-';
+    text.chars().all(is_plain) && !text.starts_with('-') && !text.ends_with('-')
+}
+
+fn is_address(text: &str) -> bool {
+    let begins = text.starts_with("https://") || text.starts_with("http://") || text.starts_with('/');
+    begins && !text.starts_with("//") && !text.contains(char::is_whitespace)
+}
+
+/// An id; `7.0` is a whole number too, in JSON Schema as in JavaScript.
+fn id(value: &Value) -> Option<i64> {
+    /// Above it, numbers with a point do not tell neighbours apart.
+    const EXACT: f64 = 9_007_199_254_740_991.0;
+    let whole = value.as_f64().filter(|number| number.fract() == 0.0 && (1.0..=EXACT).contains(number));
+    #[expect(clippy::cast_possible_truncation, reason = "it is whole and exact")]
+    let id = value.as_i64().or(whole.map(|number| number as i64))?;
+    (id > 0).then_some(id)
+}
+
 fn is_id(value: &Value) -> bool {
-    value.as_u64().is_some_and(|id| (1..=LARGEST_ID).contains(&id))
+    id(value).is_some()
 }
 
 #[cfg(test)]

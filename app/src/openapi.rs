@@ -1,6 +1,13 @@
 //! Decides how the API describes itself: an OpenAPI 3.1 document, made from the tables that requests are checked with.
+//!
+//! Parameters are described by the [`crate::query::Spec`]s and bodies by the [`crate::body::Field`]s that read them, and
+//! answers by the fields they are written from. A generator like utoipa describes Rust types instead; here requests are
+//! not read into types (all problems at once, no field twice), and most answers are parts that a client chooses, so its
+//! types would be made for the description alone, and could differ from what happens.
 
+mod operations;
 mod page;
+mod parameters;
 mod schemas;
 
 use std::collections::BTreeSet;
@@ -10,16 +17,11 @@ use axum::response::Response;
 use http::{HeaderValue, Uri};
 use serde_json::{Map, Value, json};
 
-use crate::authors::Author;
+use self::operations::{Access, Answer, Operation, operations};
 use crate::cache::{self, Caller, Made, Making, Shelf};
-use crate::catalog::Kind;
-use crate::categories::Category;
 use crate::error::ApiError;
-use crate::feeds;
-use crate::posts::{handlers as posts, search, v1, v2};
-use crate::query::{Params, Rule, Spec};
+use crate::query::{Params, Rule};
 use crate::state::AppState;
-use crate::tags::Tag;
 
 /// Where the document is.
 pub const DOCUMENT: &str = "/api/openapi.json";
@@ -28,96 +30,12 @@ pub const PAGE: &str = "/api/documentation";
 
 const JSON: &str = "application/json";
 
-/// One thing that can be read.
-struct Operation {
-    path: &'static str,
-    group: &'static str,
-    about: &'static str,
-    specs: &'static [Spec],
-    media_type: &'static str,
-    schema: Value,
-}
-
-impl Operation {
-    fn new(
-        path: &'static str,
-        group: &'static str,
-        about: &'static str,
-        specs: &'static [Spec],
-        schema: &str,
-    ) -> Self {
-        Self { path, group, about, specs, media_type: JSON, schema: schemas::reference(schema) }
-    }
-
-    fn text(path: &'static str, group: &'static str, about: &'static str, media_type: &'static str) -> Self {
-        Self { path, group, about, specs: &[], media_type, schema: json!({ "type": "string" }) }
-    }
-}
-
-fn operations() -> Vec<Operation> {
-    let op = Operation::new;
-    vec![
-        op(v1::PATH, "posts", "A page of posts, by number.", posts::V1_LIST, "PostsByNumber"),
-        op("/api/v1/posts/{slug}", "posts", "A post.", &[], "PostV1Answer"),
-        op(Category::V1, "categories", "A page of categories.", Category::V1_LIST, "CategoriesByNumber"),
-        op("/api/v1/categories/{slug}", "categories", "A category.", &[], "CategoryV1Answer"),
-        op(
-            "/api/v1/categories/{slug}/posts",
-            "categories",
-            "The posts of a category, by number.",
-            posts::V1_IN_CATEGORY,
-            "PostsByNumber",
-        ),
-        op(Tag::V1, "tags", "A page of tags.", Tag::V1_LIST, "TagsByNumber"),
-        op("/api/v1/authors/{username}", "authors", "An author.", &[], "AuthorV1Answer"),
-        op("/api/v2", "service", "What there is in v2, and where.", &[], "Index"),
-        op(v2::PATH, "posts", "A page of posts, by cursor.", posts::V2_LIST, "PostsByCursor"),
-        op("/api/v2/posts/{slug}", "posts", "A post, or a part of it.", posts::V2_SINGLE, "PostV2Answer"),
-        op(
-            Category::V2,
-            "categories",
-            "A page of categories, by cursor.",
-            Category::V2_LIST,
-            "CategoriesByCursor",
-        ),
-        op(
-            "/api/v2/categories/{slug}",
-            "categories",
-            "A category, or a part of it.",
-            Category::V2_SINGLE,
-            "CategoryV2Answer",
-        ),
-        op(Tag::V2, "tags", "A page of tags, by cursor.", Tag::V2_LIST, "TagsByCursor"),
-        op("/api/v2/tags/{slug}", "tags", "A tag, or a part of it.", Tag::V2_SINGLE, "TagV2Answer"),
-        op(Author::V2, "authors", "A page of authors, by cursor.", Author::V2_LIST, "AuthorsByCursor"),
-        op(
-            "/api/v2/authors/{username}",
-            "authors",
-            "An author, or a part of what is known.",
-            Author::V2_SINGLE,
-            "AuthorV2Answer",
-        ),
-        op(search::PATH, "posts", "The posts that fit some words best.", search::SPECS, "Found"),
-        op("/api/health", "service", "Whether the node can do its work.", &[], "Health"),
-        op("/livez", "service", "Whether the process runs.", &[], "Word"),
-        op("/readyz", "service", "Whether to send traffic here.", &[], "Word"),
-        Operation::text("/api/metrics", "service", "Metrics, for Prometheus.", "text/plain"),
-        Operation::text(feeds::SITEMAP, "feeds", "The index of the sitemap.", "application/xml"),
-        Operation::text(feeds::SITEMAP_PART, "feeds", "A part of the sitemap.", "application/xml"),
-        Operation::text(feeds::FEED, "feeds", "The newest posts, as Atom.", "application/atom+xml"),
-    ]
-}
-
-/// The paths that are described.
-pub fn paths() -> BTreeSet<&'static str> {
-    operations().iter().map(|operation| operation.path).collect()
-}
-
 /// The document; its server is at `public_url`, or wherever it was read when that is empty.
 pub fn document(public_url: &str) -> Value {
     let mut paths = Map::new();
     for operation in operations() {
-        paths.insert(operation.path.to_owned(), json!({ "get": described(&operation) }));
+        let path = paths.entry(operation.path).or_insert_with(|| json!({}));
+        path[operation.method] = described(&operation);
     }
     json!({
         "openapi": "3.1.0",
@@ -125,7 +43,9 @@ pub fn document(public_url: &str) -> Value {
             "title": "cirque content API",
             "version": env!("CARGO_PKG_VERSION"),
             "description": "Posts with their categories, tags and authors: by page in v1, by cursor with chosen \
-                fields in v2. Every problem of a request is reported at once; unknown parameters are problems.",
+                fields in v2. Every problem of a request is reported at once; unknown parameters are problems. Errors \
+                are application/problem+json (RFC 9457) for clients that accept it.",
+            "license": { "name": "Apache-2.0", "identifier": "Apache-2.0" },
         },
         "servers": [{ "url": if public_url.is_empty() { "/" } else { public_url } }],
         "paths": paths,
@@ -134,95 +54,126 @@ pub fn document(public_url: &str) -> Value {
 }
 
 fn described(operation: &Operation) -> Value {
-    let mut parameters: Vec<Value> = path_parameters(operation.path).collect();
-    parameters.extend(operation.specs.iter().map(parameter));
-    let error = |name: &str| json!({ "$ref": format!("#/components/responses/{name}") });
-    let mut responses = json!({
-        "200": {
-            "description": "As asked.",
-            "content": { operation.media_type: { "schema": operation.schema } },
-        },
-        "422": error("Error"),
-        "429": error("Error"),
-        "503": error("Error"),
-        "default": error("Error"),
-    });
-    if operation.path.contains('{') {
-        responses["404"] = error("Error");
-    }
-    if operation.specs.iter().any(|spec| spec.name == "cursor") {
-        responses["400"] = error("Error");
-    }
-    if operation.schema == schemas::reference("Health") || operation.schema == schemas::reference("Word") {
-        // 503 is their way of saying no.
-        responses["503"] = json!({
-            "description": "No.",
-            "content": { JSON: { "schema": operation.schema } },
-        });
-    }
-    json!({
+    let mut described = json!({
         "summary": operation.about,
         "tags": [operation.group],
-        "operationId": operation_id(operation.path),
-        "parameters": parameters,
-        "responses": responses,
-    })
-}
-
-fn operation_id(path: &str) -> String {
-    let words =
-        path.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty() && *word != "api");
-    words.collect::<Vec<_>>().join("_")
-}
-
-fn path_parameters(path: &str) -> impl Iterator<Item = Value> {
-    path.split('/').filter_map(|segment| segment.strip_prefix('{')?.strip_suffix('}')).map(|name| {
-        json!({
-            "name": name, "in": "path", "required": true,
-            "schema": { "type": "string", "minLength": 1, "maxLength": 200 },
-        })
-    })
-}
-
-fn parameter(spec: &Spec) -> Value {
-    let mut parameter = json!({ "name": spec.name, "in": "query", "description": spec.about });
-    if spec.required {
-        parameter["required"] = true.into();
+        "operationId": operation_id(operation),
+        "parameters": parameters::of(operation),
+        "responses": responses(operation),
+    });
+    if let Some(fields) = operation.body {
+        described["requestBody"] = json!({
+            "required": true,
+            "content": { JSON: { "schema": parameters::body(fields, operation.conditions) } },
+        });
     }
-    parameter["schema"] = schema_of(spec);
-    if matches!(spec.rule, Rule::List(_)) {
-        parameter["style"] = "form".into();
-        parameter["explode"] = false.into();
+    if let Some(security) = operation.access.security() {
+        described["security"] = security;
     }
-    parameter
+    described
 }
 
-/// What a value may be. An empty one is as good as none, unless it is required.
-fn schema_of(spec: &Spec) -> Value {
-    const LETTER: &str = r"[^\u0000-\u0008\u000B\u000C\u000E-\u001F\u007F-\u009F]";
-    let empty = json!({ "type": "string", "maxLength": 0 });
-    let or_empty = |schema: Value| json!({ "anyOf": [schema, empty] });
-    match spec.rule {
-        Rule::Text(least, most) => {
-            let most = most.min(2000);
-            let pattern = format!("^{LETTER}{{{least},{most}}}$");
-            let text = json!({ "type": "string", "minLength": least, "maxLength": most, "pattern": pattern });
-            if spec.required { text } else { or_empty(text) }
-        }
-        Rule::Number(least, most) => {
-            or_empty(json!({ "type": "integer", "minimum": least, "maximum": most }))
-        }
-        Rule::Id => or_empty(json!({ "type": "integer", "minimum": 1, "maximum": i64::MAX })),
-        Rule::Flag => json!({ "enum": ["true", "false", "1", "0", "yes", "no", "on", "off", ""] }),
-        Rule::Word(words) => {
-            let mut words: Vec<&str> = words.to_vec();
-            words.push("");
-            json!({ "enum": words })
-        }
-        Rule::List(names) => {
-            json!({ "type": "array", "minItems": 1, "maxItems": 30, "items": { "enum": names() } })
+impl Access {
+    /// Whose token is asked for.
+    fn security(self) -> Option<Value> {
+        match self {
+            Self::Everybody => None,
+            Self::Viewer => Some(json!([{}, { "token": [] }])),
+            Self::Token => Some(json!([{ "token": [] }])),
         }
     }
+}
+
+fn responses(operation: &Operation) -> Value {
+    let error = |name: &str| json!({ "$ref": format!("#/components/responses/{name}") });
+    let mut responses = Map::new();
+    let mut success = json!({ "description": operation.success.1 });
+    let content = match operation.answer {
+        Answer::Json(schema) => Some((JSON, schemas::reference(schema))),
+        Answer::Text(media_type) => Some((media_type, json!({ "type": "string" }))),
+        Answer::Nothing => None,
+    };
+    if let Some((media_type, schema)) = content {
+        success["content"] = json!({ media_type: { "schema": schema } });
+    }
+    success["headers"] = operation.headers();
+    if !operation.links.is_empty() {
+        let links = operation.links.iter().map(|(name, link)| ((*name).to_owned(), link()));
+        success["links"] = links.collect::<Map<_, _>>().into();
+    }
+    responses.insert(operation.success.0.to_string(), success);
+    if operation.is_kept {
+        let unchanged = json!({ "description": "What `If-None-Match` names is still the answer.", "headers": operation.headers() });
+        responses.insert("304".into(), unchanged);
+    }
+    if operation.is_moved {
+        let headers = json!({ "Location": schemas::header("Where the post is now.") });
+        responses
+            .insert("301".into(), json!({ "description": "It has another name now.", "headers": headers }));
+    }
+    for status in operation.refusals() {
+        responses.insert(status.to_string(), error("Error"));
+    }
+    if let (Answer::Json(schema @ ("Health" | "Word")), "service") = (operation.answer, operation.group) {
+        // 503 is their way of saying no.
+        let content = json!({ JSON: { "schema": schemas::reference(schema) } });
+        responses.insert("503".into(), json!({ "description": "No.", "content": content }));
+    }
+    responses.insert("default".into(), error("Error"));
+    responses.into()
+}
+
+impl Operation {
+    /// What the head of its answer has.
+    fn headers(&self) -> Value {
+        let mut headers = Map::new();
+        let mut has = |name: &str| {
+            let header = json!({ "$ref": format!("#/components/headers/{name}") });
+            headers.insert(name.to_owned(), header);
+        };
+        has("X-Request-ID");
+        if self.is_kept {
+            ["ETag", "X-Cache", "X-Cache-TTL"].into_iter().for_each(&mut has);
+        }
+        if self.has_etag {
+            has("ETag");
+        }
+        if self.success.0 == 201 {
+            has("Location");
+        }
+        headers.into()
+    }
+
+    /// The statuses it may answer with when it does not do what was asked.
+    fn refusals(&self) -> BTreeSet<u16> {
+        let mut refusals = BTreeSet::from([503]);
+        if self.group != "service" || self.is_kept {
+            refusals.extend([422, 429]);
+        }
+        if self.path.contains('{') {
+            refusals.extend([400, 404]);
+        }
+        if self.specs.iter().any(|spec| matches!(spec.rule, Rule::Cursor)) {
+            refusals.insert(400);
+        }
+        if self.body.is_some() {
+            refusals.extend([400, 413, 415]);
+        }
+        match self.access {
+            Access::Everybody => {}
+            Access::Viewer => drop(refusals.insert(401)),
+            Access::Token => refusals.extend([401, 403]),
+        }
+        refusals.extend(self.more);
+        refusals
+    }
+}
+
+fn operation_id(operation: &Operation) -> String {
+    let words = operation.path.split(|c: char| !c.is_ascii_alphanumeric());
+    let words = words.filter(|word| !word.is_empty() && *word != "api");
+    let path = words.collect::<Vec<_>>().join("_");
+    if operation.method == "get" { path } else { format!("{}_{path}", operation.method) }
 }
 
 /// `GET /api/openapi.json`.
@@ -273,9 +224,14 @@ mod tests {
         for reference in references {
             assert!(document.pointer(reference.trim_start_matches('#')).is_some(), "{reference}");
         }
-        let names: BTreeSet<String> =
-            operations().iter().map(|operation| operation_id(operation.path)).collect();
+        let names: BTreeSet<String> = operations().iter().map(operation_id).collect();
         assert_eq!(names.len(), operations().len());
+        // Links lead to operations by their names.
+        for operation in operations() {
+            for (_, link) in operation.links {
+                assert!(names.contains(link()["operationId"].as_str().unwrap()), "{}", link());
+            }
+        }
     }
 
     fn collect(value: &Value, references: &mut Vec<String>) {
@@ -287,17 +243,5 @@ mod tests {
             Value::Array(list) => list.iter().for_each(|value| collect(value, references)),
             _ => {}
         }
-    }
-
-    #[test]
-    fn a_parameter_is_described_by_the_rule_it_is_checked_with() {
-        let of = |rule| schema_of(&Spec::new("x", rule, ""));
-        assert_eq!(
-            of(Rule::Number(1, 50))["anyOf"][0],
-            json!({ "type": "integer", "minimum": 1, "maximum": 50 })
-        );
-        assert_eq!(of(Rule::Word(&["a", "b"])), json!({ "enum": ["a", "b", ""] }));
-        let list = parameter(&Spec::new("fields", Rule::List(|| vec!["id".to_owned()]), "Some."));
-        assert_eq!((&list["explode"], &list["schema"]["items"]["enum"]), (&json!(false), &json!(["id"])));
     }
 }

@@ -25,10 +25,14 @@ pub enum Rule {
     Flag,
     /// One of a few words.
     Word(&'static [&'static str]),
+    /// A place in a list, as a page of it has named it; judged by whoever reads it.
+    Cursor,
     /// Some of these names, with commas between them; which there are is judged by whoever reads them.
     List(fn() -> Vec<String>),
 }
 
+/// The most names in a list.
+pub const NAMES: usize = 30;
 /// The longest list of names that is looked at, in characters.
 const LIST: usize = 1000;
 
@@ -77,6 +81,10 @@ impl Rule {
                 let fits = (least..=most).contains(&length);
                 fits.then(|| value.to_owned())
                     .ok_or_else(|| format!("must have between {least} and {most} characters"))
+            }
+            Self::Cursor => Self::Text(1, usize::MAX).normal(value),
+            Self::List(_) if value.split(',').count() > NAMES => {
+                Err(format!("must have at most {NAMES} names"))
             }
             Self::List(_) => Self::Text(1, LIST).normal(value),
             Self::Number(least, most) => number(value, least, most),

@@ -12,7 +12,7 @@ const BOUND: Duration = Duration::from_secs(30);
 
 /// What `cirque app …` says; fails the test when it does not end well.
 #[track_caller]
-fn app(arguments: &[&str], file: &Path) -> String {
+pub(crate) fn app(arguments: &[&str], file: &Path) -> String {
     let (group, rest) = arguments.split_first().expect("there is a command");
     let mut all = vec!["app", group, rest[0], "-c"];
     let file = file.display().to_string();

@@ -7,6 +7,7 @@ mod alerts;
 mod balancing;
 mod compression;
 mod config;
+mod contract;
 mod corpus;
 mod differential;
 mod drain;

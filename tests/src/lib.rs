@@ -3,7 +3,7 @@
 //! In reading order: [`eventually()`] waits, [`process`] owns a child, [`ports`] hands out addresses,
 //! [`client`], [`frames`] and [`load`] are the outside world, [`backend`] and [`chaos`] are what goes wrong behind the edge,
 //! [`recorder`] is the strict witness of what a proxy forwards, [`reference`](mod@reference) two other proxies,
-//! [`postgres`] a database server, [`prometheus`] asks for metrics, [`curl`](mod@curl) and [`grpc`] are clients that others wrote, [`pki`] makes certificates, [`letterbox`] takes mail,
+//! [`postgres`] a database server, [`python`] programs from PyPI, [`prometheus`] asks for metrics, [`curl`](mod@curl) and [`grpc`] are clients that others wrote, [`pki`] makes certificates, [`letterbox`] takes mail,
 //! [`scrape`] reads metrics, [`edge`], [`node`] and [`cluster`] put a whole system together.
 //! Everything here blocks: a test is a plain function that reads from top to bottom.
 
@@ -26,6 +26,7 @@ pub mod ports;
 pub mod postgres;
 pub mod process;
 pub mod prometheus;
+pub mod python;
 pub mod recorder;
 pub mod reference;
 pub mod scrape;

@@ -58,7 +58,7 @@ fn odd_values_are_problems_of_their_field() {
         (r#"{"title":"a\u0000"}"#.to_owned(), "title must not contain control characters"),
         (r#"{"title":7}"#.to_owned(), "title must be a text"),
         (
-            r#"{"title":"a","category_id":1e3}"#.to_owned(),
+            r#"{"title":"a","category_id":1.5}"#.to_owned(),
             "category_id must be an id: a whole number above 0",
         ),
         (
@@ -87,5 +87,34 @@ fn what_is_not_an_object_is_a_400_that_says_why() {
     ] {
         let error = Body::parse(bytes, KNOWN).unwrap_err();
         assert_eq!((error.code(), error.public()), (Code::BadRequest, expected));
+    }
+}
+
+#[test]
+fn a_name_in_addresses_is_plain() {
+    for (slug, expected) in [
+        ("a-b-2", true),
+        ("山", true),
+        ("A", false),
+        ("a b", false),
+        ("-a", false),
+        ("a/b", false),
+        ("", false),
+        ("a%", false),
+    ] {
+        assert_eq!(Rule::Slug(10).check(&slug.into()).is_ok(), expected, "{slug}");
+    }
+}
+
+#[test]
+fn an_address_is_on_the_web_or_on_this_site() {
+    for (address, expected) in [
+        ("https://img.example.com/a.jpg", true),
+        ("/a.jpg", true),
+        ("//elsewhere.example.com", false),
+        ("javascript:x()", false),
+        ("/a b", false),
+    ] {
+        assert_eq!(Rule::Address(255).check(&address.into()).is_ok(), expected, "{address}");
     }
 }

@@ -22,36 +22,56 @@ pub(super) fn html(document: &Value) -> String {
         text(&info["description"]),
         title = text(&info["title"]),
     );
-    for group in ["posts", "categories", "tags", "authors", "feeds", "service"] {
+    let paths = document["paths"].as_object();
+    for group in ["posts", "categories", "tags", "authors", "accounts", "feeds", "service"] {
         let _ = write!(html, "<h2>{group}</h2>");
-        let paths = document["paths"].as_object().into_iter().flatten();
-        for (path, operation) in paths.map(|(path, methods)| (path, &methods["get"])) {
-            if operation["tags"][0] != group {
-                continue;
-            }
-            let _ = write!(html, "<h3>GET {}</h3><p>{}</p>", escaped(path), text(&operation["summary"]));
-            let parameters = operation["parameters"].as_array().map(Vec::as_slice).unwrap_or_default();
-            let queries: Vec<&Value> =
-                parameters.iter().filter(|parameter| parameter["in"] == "query").collect();
-            if !queries.is_empty() {
-                html.push_str(
-                    "<table><tr><th>parameter</th><th>what it does</th><th>what it may be</th></tr>",
-                );
-                for query in queries {
-                    let _ = write!(
-                        html,
-                        "<tr><td><code>{}</code></td><td>{}</td><td><code>{}</code></td></tr>",
-                        text(&query["name"]),
-                        text(&query["description"]),
-                        escaped(&words(&query["schema"])),
-                    );
+        for (path, methods) in paths.into_iter().flatten() {
+            for (method, operation) in methods.as_object().into_iter().flatten() {
+                if operation["tags"][0] == group {
+                    shown(&mut html, path, method, operation);
                 }
-                html.push_str("</table>");
             }
         }
     }
     html.push_str("</body></html>");
     html
+}
+
+fn shown(html: &mut String, path: &str, method: &str, operation: &Value) {
+    let text = |value: &Value| escaped(value.as_str().unwrap_or_default());
+    let token = match operation["security"].as_array().map(Vec::len) {
+        None => "",
+        Some(1) => " <em>With a token.</em>",
+        Some(_) => " <em>With or without a token.</em>",
+    };
+    let method = method.to_ascii_uppercase();
+    let _ = write!(html, "<h3>{method} {}</h3><p>{}{token}</p>", escaped(path), text(&operation["summary"]));
+    let mut rows = Vec::new();
+    for parameter in operation["parameters"].as_array().into_iter().flatten() {
+        if parameter["in"] != "path" {
+            rows.push((
+                text(&parameter["name"]),
+                text(&parameter["description"]),
+                words(&parameter["schema"]),
+            ));
+        }
+    }
+    let fields = &operation["requestBody"]["content"]["application/json"]["schema"]["properties"];
+    for (name, schema) in fields.as_object().into_iter().flatten() {
+        rows.push((escaped(name), text(&schema["description"]), words(schema)));
+    }
+    if rows.is_empty() {
+        return;
+    }
+    html.push_str("<table><tr><th>name</th><th>what it does</th><th>what it may be</th></tr>");
+    for (name, about, words) in rows {
+        let words = escaped(&words);
+        let _ = write!(
+            html,
+            "<tr><td><code>{name}</code></td><td>{about}</td><td><code>{words}</code></td></tr>"
+        );
+    }
+    html.push_str("</table>");
 }
 
 /// What a schema allows, in words.
@@ -64,7 +84,13 @@ fn words(schema: &Value) -> String {
             names.iter().filter_map(Value::as_str).filter(|name| !name.is_empty()).collect();
         return names.join(if schema["type"] == "array" { ", " } else { " | " });
     }
+    if schema["type"] == "array" {
+        return format!("at most {}", schema["maxItems"]);
+    }
     match (&schema["minimum"], &schema["minLength"]) {
+        (Value::Null, Value::Null) => {
+            schema["format"].as_str().or(schema["type"].as_str()).unwrap_or_default().to_owned()
+        }
         (Value::Null, least) => format!("{least} to {} characters", schema["maxLength"]),
         (least, _) => format!("{least} to {}", schema["maximum"]),
     }

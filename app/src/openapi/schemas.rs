@@ -5,6 +5,7 @@ use serde_json::{Map, Value, json};
 use crate::authors::Author;
 use crate::categories::Category;
 use crate::fields::Resource;
+use crate::identity::Role;
 use crate::posts::v2::V2Post;
 use crate::tags::Tag;
 
@@ -92,22 +93,37 @@ pub(super) fn components() -> Value {
         ("date", text()),
     ]);
     schemas.insert("Found".into(), whole(&[("data", list(&found))]));
-    schemas.insert("Index".into(), json!({ "type": "object", "required": ["version", "endpoints"] }));
+    schemas.insert("Index".into(), index());
+    schemas.insert("Document".into(), json!({ "type": "object", "required": ["openapi", "info", "paths"] }));
+    schemas.insert("Said".into(), whole(&[("message", text())]));
+    accounts(&mut schemas);
     schemas.insert("Health".into(), json!({ "type": "object", "required": ["status", "services"] }));
     schemas.insert("Word".into(), whole(&[("status", text())]));
     let errors = json!({ "type": "object", "additionalProperties": list(&text()) });
-    let error = object(&with(Map::new(), &[("message", text()), ("errors", errors.clone())]), false);
+    let mut error = object(&with(Map::new(), &[("message", text()), ("errors", errors.clone())]), false);
+    error["required"] = json!(["message"]);
     schemas.insert("Error".into(), error);
     schemas.insert(
         "Problem".into(),
         json!({
             "type": "object",
             "required": ["type", "title", "status", "detail", "code"],
-            "properties": { "status": { "type": "integer" }, "errors": errors },
+            "properties": {
+                "type": text(), "title": text(), "status": { "type": "integer" }, "detail": text(), "code": text(),
+                "errors": errors,
+            },
         }),
     );
     json!({
         "schemas": schemas,
+        "securitySchemes": {
+            "token": {
+                "type": "http",
+                "scheme": "bearer",
+                "description": "A token of POST /api/v1/auth/login, or of `cirque app token create`.",
+            },
+        },
+        "headers": headers(),
         "responses": {
             "Error": {
                 "description": "What went wrong; `errors` says it for each parameter.",
@@ -118,6 +134,75 @@ pub(super) fn components() -> Value {
             },
         },
     })
+}
+
+/// A header of an answer.
+pub(super) fn header(about: &str) -> Value {
+    json!({ "description": about, "required": true, "schema": text() })
+}
+
+fn headers() -> Value {
+    let mut cache = header("Whether the answer was kept: HIT, MISS, or STALE while it is made anew.");
+    cache["schema"] = json!({ "type": "string", "enum": ["HIT", "MISS", "STALE"] });
+    let mut left = header("For how many seconds the answer will be kept.");
+    left["schema"] = json!({ "type": "integer", "minimum": 0 });
+    json!({
+        "ETag": header("The strong tag of the answer, for If-None-Match."),
+        "Location": header("Where it is."),
+        "X-Cache": cache,
+        "X-Cache-TTL": left,
+        "X-Request-ID": header("The name of this request in the logs; that of the client, if it sends a good one."),
+    })
+}
+
+fn index() -> Value {
+    let flag = json!({ "type": "boolean" });
+    let features = object(
+        &["cursor_pagination", "sparse_fields", "includes"]
+            .map(|name| (name.to_owned(), flag.clone()))
+            .into_iter()
+            .collect(),
+        true,
+    );
+    let map = json!({ "type": "object", "additionalProperties": text() });
+    let mut index = whole(&[
+        ("version", text()),
+        ("status", text()),
+        ("message", text()),
+        ("features", features),
+        ("endpoints", map.clone()),
+        ("documentation", map),
+    ]);
+    // Features are added as they come.
+    index["properties"]["features"]["additionalProperties"] = flag;
+    index
+}
+
+/// An account, as its owner sees it.
+fn accounts(schemas: &mut Map<String, Value>) {
+    let profile = whole(&[
+        ("id", field("id")),
+        ("name", text()),
+        ("username", text()),
+        ("email", text()),
+        ("avatar", text_or_null()),
+        ("bio", text()),
+        ("roles", list(&json!({ "type": "string", "enum": Role::WORDS.map(|(word, _)| word) }))),
+        ("permissions", list(&text())),
+        ("is_active", json!({ "type": "boolean" })),
+        ("last_login_at", field("published_at")),
+        ("created_at", field("created_at")),
+        ("updated_at", field("updated_at")),
+    ]);
+    let meta = whole(&[
+        ("token", text()),
+        ("token_type", json!({ "const": "Bearer" })),
+        ("expires_at", field("created_at")),
+        ("abilities", list(&text())),
+    ]);
+    schemas.insert("Profile".into(), profile);
+    schemas.insert("ProfileAnswer".into(), whole(&[("data", reference("Profile"))]));
+    schemas.insert("SignedIn".into(), whole(&[("data", reference("Profile")), ("meta", meta)]));
 }
 
 fn resources() -> Map<String, Value> {
@@ -155,7 +240,6 @@ fn resources() -> Map<String, Value> {
         ("_links", post_links),
     ];
     add("PostV2", object(&with(part::<V2Post<'_>>(), &relations), false));
-    add("PostV1", json!({ "type": "object", "required": ["id", "title", "slug", "content", "links"] }));
     schemas.insert("PostV1".into(), post_v1());
     schemas
 }

@@ -10,11 +10,8 @@ pub const DEFAULT_LIMIT: u64 = 20;
 pub const LIMITS: std::ops::RangeInclusive<u64> = 1..=100;
 
 /// `cursor`. Its length is judged with the cursor.
-pub const CURSOR: Spec = Spec::new(
-    "cursor",
-    Rule::Text(1, usize::MAX),
-    "Where the page begins: a cursor from another page of this list.",
-);
+pub const CURSOR: Spec =
+    Spec::new("cursor", Rule::Cursor, "Where the page begins: a cursor from another page of this list.");
 /// `limit`.
 pub const LIMIT: Spec =
     Spec::new("limit", Rule::Number(*LIMITS.start(), *LIMITS.end()), "Rows per page; 20 when left out.");

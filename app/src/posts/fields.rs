@@ -2,7 +2,7 @@
 
 use super::html;
 use super::publishing::{self, Standing, Status, Wish};
-use super::slug::{self, is_plain};
+use super::slug;
 use super::{Post, Seo};
 use crate::body::{Body, Field, Given, Presence, Rule};
 use crate::moment::Moment;
@@ -24,17 +24,17 @@ pub const CHANGE: &[Field] = &fields(Optional);
 
 const fn fields(presence: Presence) -> [Field; 17] {
     [
-        Field::new("title", Rule::Text(1, 200), presence, "The title."),
+        Field::new("title", Rule::Line(200), presence, "The title."),
         Field::new(
             "content",
-            Rule::Text(1, CONTENT),
+            Rule::Html(CONTENT),
             presence,
             "The text, as HTML; what is not allowed is removed.",
         ),
         Field::new("category_id", Rule::Id, presence, "The category it is in."),
         Field::new(
             "slug",
-            Rule::Text(1, slug::LONGEST),
+            Rule::Slug(slug::LONGEST),
             Optional,
             "The name in addresses: small letters, digits and hyphens; made from the title when left out.",
         ),
@@ -56,11 +56,11 @@ const fn fields(presence: Presence) -> [Field; 17] {
         Field::new("scheduled_at", Rule::Moment, Clearable, "When it is to be published."),
         Field::new("is_featured", Rule::Flag, Optional, "Whether it is shown first somewhere."),
         Field::new("is_sticky", Rule::Flag, Optional, "Whether it stays on top."),
-        Field::new("featured_image", Rule::Text(1, 255), Clearable, "The address of a picture."),
+        Field::new("featured_image", Rule::Address(255), Clearable, "The address of a picture."),
         Field::new("seo_title", Rule::Text(1, 60), Clearable, "What search engines show as its title."),
         Field::new("seo_description", Rule::Text(1, 160), Clearable, "What search engines show below."),
         Field::new("seo_keywords", Rule::Text(1, 255), Clearable, "Keywords."),
-        Field::new("og_image", Rule::Text(1, 255), Clearable, "The address of the picture in previews."),
+        Field::new("og_image", Rule::Address(255), Clearable, "The address of the picture in previews."),
     ]
 }
 
@@ -70,21 +70,11 @@ pub fn changed(body: &mut Body, before: Option<&Post>, now: Moment) -> Post {
     let mut post = before.cloned().unwrap_or_else(|| blank(now));
     if let Given::Is(title) = body.text("title") {
         post.title = title.split_whitespace().collect::<Vec<_>>().join(" ");
-        if post.title.is_empty() {
-            body.problem("title", "must have more than blanks");
-        }
     }
-    if let Given::Is(slug) = body.text("slug") {
-        if !is_plain(&slug) {
-            body.problem(
-                "slug",
-                "must be small letters, digits and hyphens, and begin and end with no hyphen",
-            );
-        }
-        post.slug = slug;
-    }
+    post.slug = body.text("slug").value().unwrap_or(post.slug);
     written(body, &mut post);
-    addresses(body, &mut post);
+    post.featured_image = body.text("featured_image").or(post.featured_image);
+    post.seo.image = body.text("og_image").or(post.seo.image);
     post.seo.title = body.text("seo_title").or(post.seo.title);
     post.seo.description = body.text("seo_description").or(post.seo.description);
     post.seo.keywords = body.text("seo_keywords").or(post.seo.keywords);
@@ -135,21 +125,6 @@ fn written(body: &mut Body, post: &mut Post) {
         Some(_) => post.excerpt = html::excerpt(&post.content),
         None if followed => post.excerpt = html::excerpt(&post.content),
         None => {}
-    }
-}
-
-/// Pictures: on the web, or a path of this site.
-fn addresses(body: &mut Body, post: &mut Post) {
-    for (field, held) in [("featured_image", &mut post.featured_image), ("og_image", &mut post.seo.image)] {
-        let given = body.text(field);
-        let is_address = |text: &str| {
-            let begins = text.starts_with("https://") || text.starts_with("http://") || text.starts_with('/');
-            begins && !text.starts_with("//") && !text.contains(char::is_whitespace)
-        };
-        if matches!(&given, Given::Is(text) if !is_address(text)) {
-            body.problem(field, "must begin with https://, http:// or /, and have no blanks");
-        }
-        *held = given.or(held.take());
     }
 }
 

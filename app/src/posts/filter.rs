@@ -2,9 +2,12 @@
 
 use sea_query::{Expr, ExprTrait, Query, SelectStatement};
 
+use super::publishing::Status;
 use crate::db::Dialect;
+use crate::error::{ApiError, Code};
+use crate::identity::{Ability, Identity};
 use crate::page::cursor::FilterHash;
-use crate::query::{Params, Rule, Spec};
+use crate::query::{Params, Rule, Spec, words};
 use crate::{authors, categories, tags};
 
 /// The longest slug or user name, in characters.
@@ -36,6 +39,15 @@ pub const AUTHOR_ID: Spec = Spec::new("author_id", Rule::Id, "Only posts of this
 pub const IS_FEATURED: Spec =
     Spec::new("is_featured", Rule::Flag, "Only posts that are featured, or only those that are not.");
 
+const STATUSES: [&str; 4] = words(&Status::WORDS);
+/// `status`.
+pub const STATUS: Spec = Spec::new(
+    "status",
+    Rule::Word(&STATUSES),
+    "Only posts in this status; published when left out. The others are shown to their author and to editors, with \
+     their token, and are sorted by created_at where that would be published_at.",
+);
+
 /// One thing, by its id or by its name in addresses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Which {
@@ -50,58 +62,84 @@ pub enum Which {
 pub struct Filter {
     /// Words in title, excerpt or content.
     pub search: Option<String>,
-    /// Posts of this category, not of those below it.
-    pub category: Option<Which>,
+    /// Posts of this category, not of those below it; named twice, it must be both.
+    pub category: Vec<Which>,
     /// Posts with this tag.
     pub tag: Option<Which>,
-    /// Posts of this author.
-    pub author: Option<Which>,
+    /// Posts of this author; named twice, it must be both.
+    pub author: Vec<Which>,
     /// Only posts that are featured, or only those that are not.
     pub is_featured: Option<bool>,
+    /// Posts that are not public, in this status; `None` for those that are.
+    pub hidden: Option<Status>,
 }
 
 impl Filter {
     /// What the parameters of a list say; which of them there are is up to its table.
-    pub fn from_params(params: &mut Params) -> Self {
-        for (name, other) in [("category_slug", "category_id"), ("author", "author_id")] {
-            if params.text(name).is_some() && params.text(other).is_some() {
-                params.problem(name, format!("cannot be combined with {other}"));
-            }
-        }
+    pub fn from_params(params: &Params) -> Self {
         let name = |name: &str| params.text(name).map(str::to_owned);
+        let by = |id: &str, word: &str| -> Vec<Which> {
+            params.id(id).map(Which::Id).into_iter().chain(name(word).map(Which::Name)).collect()
+        };
         Self {
             search: name("search"),
-            category: params.id("category_id").map(Which::Id).or(name("category_slug").map(Which::Name)),
+            category: by("category_id", "category_slug"),
             // As in the original: a number is an id.
             tag: name("tag").map(|tag| tag.parse().map_or(Which::Name(tag), Which::Id)),
-            author: params.id("author_id").map(Which::Id).or(name("author").map(Which::Name)),
+            author: by("author_id", "author"),
             is_featured: params.flag("is_featured"),
+            hidden: params.choice("status", &Status::WORDS).filter(|status| *status != Status::Published),
         }
+    }
+
+    /// The part of it that `viewer` may see: what is not public is for its author, and for those over all.
+    ///
+    /// # Errors
+    ///
+    /// 401 for what is not public without a token; 403 with one that lacks `posts:read`.
+    pub fn seen_by(mut self, viewer: Option<&Identity>) -> Result<Self, ApiError> {
+        if self.hidden.is_none() {
+            return Ok(self);
+        }
+        let viewer = viewer.ok_or_else(|| {
+            ApiError::new(
+                Code::Unauthenticated,
+                "Posts that are not published are shown with a token, in the header Authorization: Bearer TOKEN.",
+            )
+        })?;
+        viewer.require(Ability::ReadPosts)?;
+        if !viewer.role.is_over_all() {
+            self.author.push(Which::Id(viewer.author));
+        }
+        Ok(self)
     }
 
     /// Stands for this filter in cursors.
     pub fn hash(&self) -> FilterHash {
-        let named = |which: &Option<Which>| match which {
-            None => String::new(),
-            Some(Which::Id(id)) => format!("#{id}"),
-            Some(Which::Name(name)) => format!("={name}"),
+        let named = |which: &[Which]| -> String {
+            let word = |which: &Which| match which {
+                Which::Id(id) => format!("#{id}"),
+                Which::Name(name) => format!("={name}"),
+            };
+            which.iter().map(word).collect()
         };
         FilterHash::of([
             ("list", "posts"),
             ("search", self.search.as_deref().unwrap_or_default()),
             ("category", &named(&self.category)),
-            ("tag", &named(&self.tag)),
+            ("tag", &named(self.tag.as_slice())),
             ("author", &named(&self.author)),
             ("is_featured", self.is_featured.map_or("", |is| if is { "1" } else { "0" })),
+            ("status", self.hidden.map_or("", Status::word)),
         ])
     }
 
     /// Restricts `select` to the posts this filter is about.
     pub fn apply(&self, select: &mut SelectStatement, dialect: Dialect) {
-        if let Some(category) = &self.category {
+        for category in &self.category {
             select.and_where(Expr::col("category_id").eq(id_of(category, categories::TABLE, "slug")));
         }
-        if let Some(author) = &self.author {
+        for author in &self.author {
             select.and_where(Expr::col("author_id").eq(id_of(author, authors::TABLE, "username")));
         }
         if let Some(tag) = &self.tag {

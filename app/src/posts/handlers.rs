@@ -44,12 +44,13 @@ pub const V1_LIST: &[Spec] = &[
     filter::AUTHOR,
     filter::AUTHOR_ID,
     filter::IS_FEATURED,
+    filter::STATUS,
     SORT,
     DIRECTION,
 ];
 /// What `GET /api/v1/categories/{slug}/posts` takes.
 pub const V1_IN_CATEGORY: &[Spec] =
-    &[PAGE, PER_PAGE, filter::SEARCH, filter::TAG, filter::AUTHOR, SORT, DIRECTION];
+    &[PAGE, PER_PAGE, filter::SEARCH, filter::TAG, filter::AUTHOR, filter::STATUS, SORT, DIRECTION];
 /// What `GET /api/v2/posts` takes.
 pub const V2_LIST: &[Spec] = &[
     keyset::CURSOR,
@@ -63,6 +64,7 @@ pub const V2_LIST: &[Spec] = &[
     filter::TAG,
     filter::AUTHOR,
     filter::IS_FEATURED,
+    filter::STATUS,
 ];
 /// What `GET /api/v2/posts/{slug}` takes.
 pub const V2_SINGLE: &[Spec] = &[selection::FIELDS, selection::INCLUDE];
@@ -71,11 +73,18 @@ pub const V2_SINGLE: &[Spec] = &[selection::FIELDS, selection::INCLUDE];
 ///
 /// # Errors
 ///
-/// 422 for parameters that are unknown or out of range; those of the database.
-pub async fn v1_list(State(state): State<AppState>, caller: Caller, uri: Uri) -> Result<Response, ApiError> {
+/// 401, 403 for a `status` that is not theirs to see; 422 for parameters that are unknown or out of range; those of the
+/// database.
+pub async fn v1_list(
+    State(state): State<AppState>,
+    caller: Caller,
+    Viewer(viewer): Viewer,
+    uri: Uri,
+) -> Result<Response, ApiError> {
     let mut params = Params::parse(uri.query(), V1_LIST);
-    let filter = Filter::from_params(&mut params);
+    let filter = Filter::from_params(&params);
     params.finish()?;
+    let filter = filter.seen_by(viewer.as_ref())?;
     let key = cache::key(v1::PATH, params.pairs());
     let cache = state.cache.clone();
     let make = || -> Making { Box::pin(async move { v1_page(&state, &params, v1::PATH, filter).await }) };
@@ -90,12 +99,14 @@ pub async fn v1_list(State(state): State<AppState>, caller: Caller, uri: Uri) ->
 pub async fn v1_in_category(
     State(state): State<AppState>,
     caller: Caller,
+    Viewer(viewer): Viewer,
     slug: Result<Path<String>, PathRejection>,
     uri: Uri,
 ) -> Result<Response, ApiError> {
     let mut params = Params::parse(uri.query(), V1_IN_CATEGORY);
-    let filter = Filter::from_params(&mut params);
+    let filter = Filter::from_params(&params);
     params.finish()?;
+    let filter = filter.seen_by(viewer.as_ref())?;
     let slug = segment::<Category>(slug)?;
     let path = Links { base: "" }.posts_of_category("v1", &slug);
     let key = cache::key(&path, params.pairs());
@@ -104,7 +115,7 @@ pub async fn v1_in_category(
         Box::pin(async move {
             let id = catalog::store::id_of::<Category>(state.db.read(), &slug).await?;
             let id = id.ok_or_else(catalog::nothing::<Category>)?;
-            let filter = Filter { category: Some(Which::Id(id)), ..filter };
+            let filter = Filter { category: vec![Which::Id(id)], ..filter };
             v1_page(&state, &params, &path, filter).await
         })
     };
@@ -114,7 +125,7 @@ pub async fn v1_in_category(
 async fn v1_page(state: &AppState, params: &Params, path: &str, filter: Filter) -> Result<Made, ApiError> {
     let offset = Offset::from_params(params);
     let db = state.db.read();
-    let order = order(params);
+    let order = order(params, &filter);
     let order = Order { edition: popularity::edition(db, order.sort, None).await?, ..order };
     let list = List { filter, order, columns: Columns::all() };
     let (posts, total) = store::page(db, &list, offset, state.clock.now()).await?;
@@ -172,13 +183,19 @@ pub async fn v1_single(
 ///
 /// 400 for a cursor that is not of this list; 422 for parameters that are unknown or out of range; those of the
 /// database.
-pub async fn v2_list(State(state): State<AppState>, caller: Caller, uri: Uri) -> Result<Response, ApiError> {
+pub async fn v2_list(
+    State(state): State<AppState>,
+    caller: Caller,
+    Viewer(viewer): Viewer,
+    uri: Uri,
+) -> Result<Response, ApiError> {
     let mut params = Params::parse(uri.query(), V2_LIST);
     let limit = params.number("limit").unwrap_or(keyset::DEFAULT_LIMIT);
     let selection = Selection::from_params(&mut params, &[Relation::Category, Relation::Author]);
-    let filter = Filter::from_params(&mut params);
+    let filter = Filter::from_params(&params);
     params.finish()?;
-    let list = List { filter, order: order(&params), columns: selection.columns() };
+    let filter = filter.seen_by(viewer.as_ref())?;
+    let list = List { order: order(&params, &filter), filter, columns: selection.columns() };
     let scan =
         Scan { sort: list.order.sort as u8, direction: list.order.direction, filters: list.filter.hash() };
     let token = params.text("cursor");
@@ -279,10 +296,12 @@ impl AskedFor {
     }
 }
 
-/// `sort` and `direction`: newest first when the client does not say.
-fn order(params: &Params) -> Order {
+/// `sort` and `direction`: newest first when the client does not say. What is not published has no moment of that.
+fn order(params: &Params, filter: &Filter) -> Order {
+    let sort = params.choice("sort", &Sort::WORDS).unwrap_or(Sort::PublishedAt);
+    let has_moment = filter.hidden.is_none() || sort != Sort::PublishedAt;
     Order {
-        sort: params.choice("sort", &Sort::WORDS).unwrap_or(Sort::PublishedAt),
+        sort: if has_moment { sort } else { Sort::CreatedAt },
         direction: params.choice("direction", &DIRECTIONS).unwrap_or(Direction::Descending),
         edition: 0,
     }

@@ -24,12 +24,6 @@ pub fn suggest(title: &str) -> String {
     if slug.is_empty() { NAMELESS.to_owned() } else { slug }
 }
 
-/// Whether a slug that somebody chose can stand in an address as it is.
-pub fn is_plain(slug: &str) -> bool {
-    let is_plain = |c: char| (c.is_alphanumeric() && !c.is_uppercase()) || c == '-';
-    !slug.is_empty() && slug.chars().all(is_plain) && !slug.starts_with('-') && !slug.ends_with('-')
-}
-
 /// `base`, or `base-2`, `base-3` …: the first that is not in `taken`.
 pub fn first_free(base: &str, taken: &[String]) -> String {
     if !taken.iter().any(|slug| slug == base) {
@@ -63,22 +57,6 @@ mod tests {
             assert_eq!(suggest(title), expected, "{title}");
         }
         assert!(suggest(&"word ".repeat(100)).len() <= 180);
-    }
-
-    #[test]
-    fn a_slug_of_ones_own_is_plain() {
-        for (slug, expected) in [
-            ("a-b-2", true),
-            ("山", true),
-            ("A", false),
-            ("a b", false),
-            ("-a", false),
-            ("a/b", false),
-            ("", false),
-            ("a%", false),
-        ] {
-            assert_eq!(is_plain(slug), expected, "{slug}");
-        }
     }
 
     #[test]

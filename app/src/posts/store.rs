@@ -229,6 +229,12 @@ fn seen_by(select: &mut SelectStatement, viewer: Option<&Identity>, now: Moment)
     }
 }
 
+/// What the public may see, or what is in the status that was asked for.
+fn asked(select: &mut SelectStatement, filter: &Filter, now: Moment) {
+    let Some(status) = filter.hidden else { return visible(select, now) };
+    select.and_where(Expr::col("status").eq(status.word())).and_where(Expr::col("deleted_at").is_null());
+}
+
 /// Published and not deleted. Whether its moment has come is another question.
 fn listed(select: &mut SelectStatement) {
     select.and_where(Expr::col("status").eq("published")).and_where(Expr::col("deleted_at").is_null());
@@ -244,7 +250,7 @@ fn count_statement(filter: &Filter, now: Moment, dialect: Dialect) -> SelectStat
     let mut select = Query::select();
     // Not of a column: PostgreSQL would look it up in every row.
     select.expr(Func::count(Expr::col(Asterisk))).from(TABLE);
-    visible(&mut select, now);
+    asked(&mut select, filter, now);
     filter.apply(&mut select, dialect);
     select
 }
@@ -256,7 +262,7 @@ fn page_statement(list: &List, offset: Offset, total: u64, now: Moment, dialect:
     let direction = list.order.direction;
     // The index has this copy of the id.
     let mut ids = Query::select().column(dialect::TIE).from(TABLE).take();
-    visible(&mut ids, now);
+    asked(&mut ids, &list.filter, now);
     list.filter.apply(&mut ids, dialect);
     ordered(&mut ids, list.order, if stretch.is_from_the_end { direction.reversed() } else { direction });
     ids.limit(stretch.rows).offset(stretch.skipped);
@@ -285,7 +291,7 @@ fn keyset_statement(
     if from.is_some() && sort == Sort::PublishedAt && reading == Direction::Descending {
         listed(&mut select);
     } else {
-        visible(&mut select, now);
+        asked(&mut select, &list.filter, now);
     }
     if let Some(place) = from {
         let columns = [list.order.column(), dialect::TIE];

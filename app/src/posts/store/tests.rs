@@ -55,7 +55,7 @@ fn a_later_page_seeks_to_its_place() {
 #[test]
 fn filters_by_name_are_looked_up_in_the_same_statement() {
     let filter = Filter {
-        category: Some(Which::Name("towers".into())),
+        category: vec![Which::Name("towers".into())],
         tag: Some(Which::Id(3)),
         is_featured: Some(true),
         ..Filter::default()
@@ -141,8 +141,8 @@ async fn counting_and_filtering_stay_in_an_index() {
     let one = |which: &str| Some(Which::Name(which.into()));
     for (filter, index) in [
         (Filter::default(), "posts_by_date"),
-        (Filter { category: one("towers"), ..Filter::default() }, "posts_by_category"),
-        (Filter { author: one("ada"), ..Filter::default() }, "posts_by_author"),
+        (Filter { category: vec![Which::Name("towers".into())], ..Filter::default() }, "posts_by_category"),
+        (Filter { author: vec![Which::Name("ada".into())], ..Filter::default() }, "posts_by_author"),
         (Filter { tag: one("maps"), ..Filter::default() }, "posts_by_date"),
     ] {
         let count = plan(&mut connection, &count_statement(&filter, NOW, Dialect::Sqlite)).await;

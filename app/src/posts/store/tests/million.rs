@@ -158,8 +158,8 @@ async fn among_a_million_posts_the_page_at_the_end_costs_what_the_first_costs() 
 /// Lists of a category and of an author have an index of their own, and so has counting.
 async fn by_filters(connection: &mut PgConnection, columns: Columns) {
     for (filter, index) in [
-        (Filter { category: Some(Which::Id(7)), ..Filter::default() }, "posts_by_category"),
-        (Filter { author: Some(Which::Id(7)), ..Filter::default() }, "posts_by_author"),
+        (Filter { category: vec![Which::Id(7)], ..Filter::default() }, "posts_by_category"),
+        (Filter { author: vec![Which::Id(7)], ..Filter::default() }, "posts_by_author"),
     ] {
         let order = Order { sort: Sort::PublishedAt, direction: Direction::Descending, edition: 0 };
         let list = List { filter, order, columns };
