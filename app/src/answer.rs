@@ -29,10 +29,15 @@ pub fn bytes(value: &impl Serialize) -> Bytes {
     Bytes::from(bytes)
 }
 
-/// A strong entity tag: the same for the same bytes, on every node.
-pub fn etag(body: &Bytes) -> HeaderValue {
-    let digest = Sha256::digest(body);
-    let tag = format!("\"{}\"", URL_SAFE_NO_PAD.encode(&digest[..16]));
+/// Stands for some bytes: the same for the same ones, on every node.
+pub fn digest(bytes: &[u8]) -> String {
+    URL_SAFE_NO_PAD.encode(&Sha256::digest(bytes)[..16])
+}
+
+/// A strong entity tag: the same for the same bytes. Where a version is named, it stands before a point.
+pub fn etag(body: &Bytes, version: Option<&str>) -> HeaderValue {
+    let version = version.map(|version| format!("{version}.")).unwrap_or_default();
+    let tag = format!("\"{version}{}\"", digest(body));
     HeaderValue::from_str(&tag).unwrap_or_else(|_| HeaderValue::from_static("\"\""))
 }
 

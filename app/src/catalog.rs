@@ -10,7 +10,9 @@ use std::fmt::Debug;
 
 use axum::extract::Path;
 use axum::extract::rejection::PathRejection;
+use sea_query::Expr;
 
+use crate::changes::Tag as Change;
 use crate::db::{Cells, Error};
 use crate::error::ApiError;
 use crate::fields::{Fields, Resource};
@@ -42,6 +44,10 @@ pub trait Kind: Resource + Clone + Debug + Send + Sync + 'static {
     const V2_LIST: &'static [Spec];
     /// What one of it takes in v2.
     const V2_SINGLE: &'static [Spec];
+    /// What answers about all of them are made from.
+    const CHANGES: Change;
+    /// The first so many fields are shown where one is part of another.
+    const NESTED: usize = Self::FIELDS.len();
     /// Position of the field that names the one above, where they nest.
     const PARENT: Option<usize>;
 
@@ -51,6 +57,11 @@ pub trait Kind: Resource + Clone + Debug + Send + Sync + 'static {
     ///
     /// When the row does not have it.
     fn read(id: i64, fields: Fields, cells: &mut Cells<'_>) -> Result<Self, Error>;
+
+    /// What stands for a field in a statement.
+    fn column(field: usize) -> Expr {
+        Expr::col((Self::TABLE, Self::FIELDS[field]))
+    }
 
     /// Its id.
     fn id(&self) -> i64;

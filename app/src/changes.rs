@@ -28,6 +28,12 @@ pub enum Tag {
     Tag(i64),
     /// The order of lists by views.
     ViewOrder,
+    /// Every category, and how many posts each has.
+    Categories,
+    /// Every tag.
+    Tags,
+    /// Every author, as the public sees them.
+    Authors,
 }
 
 impl fmt::Display for Tag {
@@ -39,6 +45,9 @@ impl fmt::Display for Tag {
             Self::Author(id) => write!(f, "author:{id}"),
             Self::Tag(id) => write!(f, "tag:{id}"),
             Self::ViewOrder => f.write_str("view-order"),
+            Self::Categories => f.write_str("categories"),
+            Self::Tags => f.write_str("tags"),
+            Self::Authors => f.write_str("authors"),
         }
     }
 }

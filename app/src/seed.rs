@@ -15,12 +15,13 @@ use self::article::Article;
 use self::random::Random;
 use self::subjects::{AUTHORS, SECTIONS, SUBJECTS, TAGS};
 use crate::config::Config;
-use crate::db::{Db, Error, Open, Writer};
+use crate::db::{Db, Dialect, Error, Open, Writer};
 use crate::identity::accounts::New;
 use crate::identity::{self, Role};
 use crate::metrics::DatabaseMetrics;
 use crate::moment::Moment;
 use crate::passwords;
+use crate::posts::html;
 
 /// The most posts that are written in one go.
 pub const MAX_POSTS: u64 = 10_000_000;
@@ -121,11 +122,12 @@ async fn sow(db: &Db, count: u64) -> Result<Outcome, Error> {
     let mut random = Random::new(count);
     let mut clock = Clock::new(count);
     let ids: Vec<i64> = (1..).take(usize::try_from(count).unwrap_or(usize::MAX)).collect();
+    let dialect = writer.dialect();
     for batch in ids.chunks(BATCH) {
-        let (mut posts, mut tags) = (posts_insert(), tags_insert());
+        let (mut posts, mut tags) = (posts_insert(dialect), tags_insert());
         let mut has_tags = false;
         for id in batch {
-            posts.values_panic(post(*id, &mut clock, &mut random));
+            posts.values_panic(post(*id, &mut clock, &mut random, dialect));
             let count = random.index(5);
             for tag in random.several(count, TAGS.len()) {
                 tags.values_panic([Expr::val(*id), number(tag).into()]);
@@ -231,34 +233,39 @@ fn insert(table: &'static str, columns: &[&'static str]) -> InsertStatement {
     Query::insert().into_table(table).columns(columns.iter().copied()).take()
 }
 
-fn posts_insert() -> InsertStatement {
+fn posts_insert(dialect: Dialect) -> InsertStatement {
+    let words: &[&str] = if dialect == Dialect::Sqlite { &["words"] } else { &[] };
     insert(
         "posts",
         &[
-            "id",
-            "title",
-            "slug",
-            "excerpt",
-            "content",
-            "featured_image",
-            "status",
-            "type",
-            "is_featured",
-            "is_sticky",
-            "view_count",
-            "views_even",
-            "views_odd",
-            "reading_time",
-            "published_at",
-            "scheduled_at",
-            "seo_title",
-            "seo_description",
-            "category_id",
-            "author_id",
-            "created_at",
-            "updated_at",
-            "deleted_at",
-        ],
+            &[
+                "id",
+                "title",
+                "slug",
+                "excerpt",
+                "content",
+                "featured_image",
+                "status",
+                "type",
+                "is_featured",
+                "is_sticky",
+                "view_count",
+                "views_even",
+                "views_odd",
+                "reading_time",
+                "published_at",
+                "scheduled_at",
+                "seo_title",
+                "seo_description",
+                "category_id",
+                "author_id",
+                "created_at",
+                "updated_at",
+                "deleted_at",
+            ],
+            words,
+        ]
+        .concat(),
     )
 }
 
@@ -321,7 +328,7 @@ impl Clock {
     }
 }
 
-fn post(id: i64, clock: &mut Clock, random: &mut Random) -> [Expr; 23] {
+fn post(id: i64, clock: &mut Clock, random: &mut Random, dialect: Dialect) -> Vec<Expr> {
     let subject_index = random.index(SUBJECTS.len());
     let subject = &SUBJECTS[subject_index];
     let article = Article::write(id, subject, random);
@@ -340,7 +347,8 @@ fn post(id: i64, clock: &mut Clock, random: &mut Random) -> [Expr; 23] {
     let seo_title = random.once_in(4).then(|| article.title.chars().take(60).collect::<String>());
     let seo_description = seo_title.is_some().then(|| article.excerpt.chars().take(160).collect::<String>());
     let kind = random.pick(&["article", "article", "article", "article", "news", "page"]);
-    [
+    let words = (dialect == Dialect::Sqlite).then(|| html::text(&article.content).into());
+    let values = [
         id.into(),
         article.title.into(),
         article.slug.into(),
@@ -365,5 +373,6 @@ fn post(id: i64, clock: &mut Clock, random: &mut Random) -> [Expr; 23] {
         created_at.into(),
         updated_at.into(),
         (stage == Stage::Deleted).then_some(updated_at).into(),
-    ]
+    ];
+    values.into_iter().chain(words).collect()
 }

@@ -19,6 +19,10 @@ pub struct Tag {
     pub name: String,
     /// Its name in addresses.
     pub slug: String,
+    /// What kind of tag it is; `post` unless somebody says otherwise.
+    pub kind: String,
+    /// Its colour, like `#3366cc`.
+    pub color: Option<String>,
 }
 
 impl Tag {
@@ -33,6 +37,8 @@ impl Tag {
             match field {
                 1 => tag.name = cells.take()?,
                 2 => tag.slug = cells.take()?,
+                3 => tag.kind = cells.take()?,
+                4 => tag.color = cells.take()?,
                 _ => {}
             }
         }
@@ -41,13 +47,15 @@ impl Tag {
 }
 
 impl Resource for Tag {
-    const FIELDS: &'static [&'static str] = &["id", "name", "slug"];
+    const FIELDS: &'static [&'static str] = &["id", "name", "slug", "type", "color"];
 
     fn write<M: SerializeMap>(&self, field: usize, map: &mut M) -> Result<(), M::Error> {
         match field {
             0 => map.serialize_entry("id", &self.id),
             1 => map.serialize_entry("name", &self.name),
-            _ => map.serialize_entry("slug", &self.slug),
+            2 => map.serialize_entry("slug", &self.slug),
+            3 => map.serialize_entry("type", &self.kind),
+            _ => map.serialize_entry("color", &self.color),
         }
     }
 }

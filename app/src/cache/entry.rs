@@ -28,6 +28,7 @@ pub struct Made {
     body: Bytes,
     media_type: HeaderValue,
     tags: BTreeSet<Tag>,
+    version: Option<String>,
 }
 
 impl Made {
@@ -38,7 +39,17 @@ impl Made {
 
     /// `body` as it is, made from what has these tags.
     pub fn of(body: Bytes, media_type: HeaderValue, tags: BTreeSet<Tag>) -> Self {
-        Self { body, media_type, tags }
+        Self { body, media_type, tags, version: None }
+    }
+
+    /// The same, as this version of something that `If-Match` may name.
+    #[must_use]
+    pub fn of_version(self, version: String) -> Self {
+        Self { version: Some(version), ..self }
+    }
+
+    fn etag(&self) -> HeaderValue {
+        answer::etag(&self.body, self.version.as_deref())
     }
 }
 
@@ -77,7 +88,7 @@ impl Entry {
         fresh: Duration,
         client_max_age: Duration,
     ) -> Self {
-        let etag = answer::etag(&made.body);
+        let etag = made.etag();
         let mut head = HeaderMap::with_capacity(12);
         head.insert(header::CONTENT_TYPE, made.media_type);
         head.insert(header::ETAG, etag.clone());
@@ -130,7 +141,7 @@ impl Entry {
 
 /// An answer for one reader alone.
 pub(super) fn private(made: Made, caller: &Caller) -> Response {
-    let etag = answer::etag(&made.body);
+    let etag = made.etag();
     let mut head = HeaderMap::with_capacity(8);
     head.insert(header::CONTENT_TYPE, made.media_type);
     head.insert(header::ETAG, etag.clone());

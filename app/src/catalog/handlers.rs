@@ -25,6 +25,12 @@ use crate::state::AppState;
 pub const SEARCH: Spec = Spec::new("search", Rule::Text(1, 100), "Only those with this in their name.");
 /// `only_root`.
 pub const ONLY_ROOT: Spec = Spec::new("only_root", Rule::Flag, "Only categories that are below no other.");
+/// `is_active`.
+pub const IS_ACTIVE: Spec =
+    Spec::new("is_active", Rule::Flag, "Only categories that are in use, or only those that are not.");
+/// `is_featured`.
+pub const IS_FEATURED: Spec =
+    Spec::new("is_featured", Rule::Flag, "Only categories that are featured, or only those that are not.");
 /// `sort` of tags and authors.
 pub const NAMED_SORT: Spec =
     Spec::new("sort", Rule::Word(&["name", "created_at"]), "What the list is sorted by; name when left out.");
@@ -60,7 +66,7 @@ async fn v1_page<K: Kind>(state: &AppState, params: &Params) -> Result<Made, Api
     let (family, selection) = (Family::none(), Selection::whole::<K>());
     let data = shown(&entries, &family, &selection, links, Version::V1);
     let asked = Asked { path: K::V1, pairs: params.pairs(), links };
-    Ok(Made::json(&Numbered::new(data, offset, total, asked), everything()))
+    Ok(Made::json(&Numbered::new(data, offset, total, asked), everything::<K>()))
 }
 
 /// `GET /api/v1/…/{name}`: one of them, with those above and below.
@@ -84,7 +90,7 @@ pub async fn v1_single<K: Kind>(
             let (entry, family) = one::<K>(&state, &name, &selection).await?;
             let (links, version) = (Links { base: &state.public_url }, Version::V1);
             let data = Shown { entry: &entry, family: &family, selection: &selection, links, version };
-            Ok(Made::json(&Single { data }, everything()))
+            Ok(Made::json(&Single { data }, everything::<K>()))
         })
     };
     cache.answer(&caller, Shelf::V1Detail, key, make).await
@@ -132,7 +138,7 @@ pub async fn v2_list<K: Kind>(
                 key: &state.cursor_key,
             };
             let asked = Asked { path: K::V2, pairs: params.pairs(), links };
-            Ok(Made::json(&Keyed::new(data, beside, asked), everything()))
+            Ok(Made::json(&Keyed::new(data, beside, asked), everything::<K>()))
         })
     };
     cache.answer(&caller, Shelf::V2List, key, make).await
@@ -160,15 +166,15 @@ pub async fn v2_single<K: Kind>(
             let (entry, family) = one::<K>(&state, &name, &selection).await?;
             let (links, version) = (Links { base: &state.public_url }, Version::V2);
             let data = Shown { entry: &entry, family: &family, selection: &selection, links, version };
-            Ok(Made::json(&Versioned::new(data), everything()))
+            Ok(Made::json(&Versioned::new(data), everything::<K>()))
         })
     };
     cache.answer(&caller, Shelf::V2Detail, key, make).await
 }
 
-/// These answers are made anew with every change of the content: they are few, and change seldom.
-fn everything() -> BTreeSet<Tag> {
-    BTreeSet::from([Tag::Posts])
+/// They are few and change seldom: what is said of one is made anew with every change of any.
+fn everything<K: Kind>() -> BTreeSet<Tag> {
+    BTreeSet::from([K::CHANGES])
 }
 
 async fn one<K: Kind>(

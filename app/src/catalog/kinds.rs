@@ -1,10 +1,13 @@
 //! Decides what is particular to categories, to tags and to authors.
 
-use super::handlers::{CATEGORY_SORT, NAMED_SORT, ONLY_ROOT, SEARCH};
+use sea_query::Expr;
+
+use super::handlers::{CATEGORY_SORT, IS_ACTIVE, IS_FEATURED, NAMED_SORT, ONLY_ROOT, SEARCH};
 use super::selection::{INCLUDE, fields};
 use super::{Holds, Kind, Sort};
 use crate::authors::{self, Author};
 use crate::categories::{self, Category};
+use crate::changes::Tag as Change;
 use crate::db::{Cells, Error};
 use crate::fields::Fields;
 use crate::links::Links;
@@ -25,14 +28,30 @@ impl Kind for Category {
     const V2: &'static str = "/api/v2/categories";
     const SORTS: &'static [Sort] = &[BY_PLACE, BY_NAME, BY_CREATION];
     const SEARCHED: &'static [&'static str] = &["name", "slug"];
-    const V1_LIST: &'static [Spec] = &[PAGE, PER_PAGE, SEARCH, ONLY_ROOT];
-    const V2_LIST: &'static [Spec] =
-        &[CURSOR, LIMIT, fields::<Self>(), INCLUDE, CATEGORY_SORT, DIRECTION, SEARCH, ONLY_ROOT];
+    const V1_LIST: &'static [Spec] = &[PAGE, PER_PAGE, SEARCH, ONLY_ROOT, IS_ACTIVE, IS_FEATURED];
+    const V2_LIST: &'static [Spec] = &[
+        CURSOR,
+        LIMIT,
+        fields::<Self>(),
+        INCLUDE,
+        CATEGORY_SORT,
+        DIRECTION,
+        SEARCH,
+        ONLY_ROOT,
+        IS_ACTIVE,
+        IS_FEATURED,
+    ];
     const V2_SINGLE: &'static [Spec] = &[fields::<Self>(), INCLUDE];
+    const CHANGES: Change = Change::Categories;
+    const NESTED: usize = categories::NESTED;
     const PARENT: Option<usize> = Some(categories::PARENT_ID);
 
     fn read(id: i64, fields: Fields, cells: &mut Cells<'_>) -> Result<Self, Error> {
         Self::read(id, fields, cells)
+    }
+
+    fn column(field: usize) -> Expr {
+        Self::column(field)
     }
 
     fn id(&self) -> i64 {
@@ -59,6 +78,7 @@ impl Kind for Tag {
     const V1_LIST: &'static [Spec] = &[PAGE, PER_PAGE, SEARCH];
     const V2_LIST: &'static [Spec] = &[CURSOR, LIMIT, fields::<Self>(), NAMED_SORT, DIRECTION, SEARCH];
     const V2_SINGLE: &'static [Spec] = &[fields::<Self>()];
+    const CHANGES: Change = Change::Tags;
     const PARENT: Option<usize> = None;
 
     fn read(id: i64, fields: Fields, cells: &mut Cells<'_>) -> Result<Self, Error> {
@@ -89,6 +109,7 @@ impl Kind for Author {
     const V1_LIST: &'static [Spec] = &[];
     const V2_LIST: &'static [Spec] = &[CURSOR, LIMIT, fields::<Self>(), NAMED_SORT, DIRECTION, SEARCH];
     const V2_SINGLE: &'static [Spec] = &[fields::<Self>()];
+    const CHANGES: Change = Change::Authors;
     const PARENT: Option<usize> = None;
 
     fn read(id: i64, fields: Fields, cells: &mut Cells<'_>) -> Result<Self, Error> {

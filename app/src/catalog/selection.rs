@@ -40,7 +40,7 @@ impl Selection {
 
     /// Everything, with the relations.
     pub fn family<K: Kind>() -> Self {
-        let relation = K::PARENT.map(|_| Fields::all::<K>());
+        let relation = K::PARENT.map(|_| Fields::first(K::NESTED));
         Self { parent: relation, children: relation, ..Self::whole::<K>() }
     }
 
@@ -64,7 +64,7 @@ impl Selection {
         }
         for name in include.into_iter().flatten() {
             match selection.relation(&name) {
-                Some(relation) => *relation = Some(Fields::all::<K>()),
+                Some(relation) => *relation = Some(Fields::first(K::NESTED)),
                 None => params.problem(
                     "include",
                     format!("`{}` cannot be included; known: parent, children", shown(&name)),
@@ -83,10 +83,11 @@ impl Selection {
         } else if K::PARENT.is_none() {
             return false;
         } else if let Some(relation) = self.relation(name) {
-            *relation = Some(Fields::all::<K>());
+            *relation = Some(Fields::first(K::NESTED));
         } else {
             let Some((of, field)) = name.split_once('.') else { return false };
-            let (Some(relation), Some(position)) = (self.relation(of), position(field)) else { return false };
+            let position = position(field).filter(|position| *position < K::NESTED);
+            let (Some(relation), Some(position)) = (self.relation(of), position) else { return false };
             relation.get_or_insert_default().insert(position);
         }
         true
@@ -117,7 +118,7 @@ impl Selection {
 fn all_fields<K: Kind>() -> Vec<String> {
     let relations: &[&str] = if K::PARENT.is_some() { &RELATIONS } else { &[] };
     let nested = relations.iter().flat_map(|relation| {
-        let fields = K::FIELDS.iter().map(move |field| format!("{relation}.{field}"));
+        let fields = K::FIELDS[..K::NESTED].iter().map(move |field| format!("{relation}.{field}"));
         std::iter::once((*relation).to_owned()).chain(fields)
     });
     K::FIELDS.iter().chain(&[LINKS]).map(|name| (*name).to_owned()).chain(nested).collect()
@@ -153,7 +154,7 @@ mod tests {
         };
         assert_eq!(read("fields=name"), [1]);
         assert_eq!(read("fields=name,_links"), [1, 2]);
-        assert_eq!(read("fields=name,parent.name"), [1, 4]);
+        assert_eq!(read("fields=name,parent.name"), [1, 10]);
         assert_eq!(read("fields=name&include=children"), [1]);
     }
 
@@ -161,7 +162,7 @@ mod tests {
     fn only_categories_nest() {
         assert!(selection::<Category>("fields=id,children.slug,parent").is_ok());
         let problems = selection::<Tag>("fields=parent,email").unwrap_err();
-        assert_eq!(problems[0].1, "`email` is not a field; known: id, name, slug, _links");
+        assert_eq!(problems[0].1, "`email` is not a field; known: id, name, slug, type, color, _links");
         assert_eq!(problems.len(), 2);
     }
 }

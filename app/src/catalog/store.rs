@@ -22,6 +22,10 @@ pub struct Filter {
     pub search: Option<String>,
     /// Only those that are below no other.
     pub only_root: bool,
+    /// Only those that are in use, or only those that are not.
+    pub is_active: Option<bool>,
+    /// Only those that are featured, or only those that are not.
+    pub is_featured: Option<bool>,
 }
 
 impl Filter {
@@ -30,15 +34,20 @@ impl Filter {
         Self {
             search: params.text("search").map(str::to_owned),
             only_root: params.flag("only_root").unwrap_or(false),
+            is_active: params.flag("is_active"),
+            is_featured: params.flag("is_featured"),
         }
     }
 
     /// Stands for this filter on `K` in cursors.
     pub fn hash<K: Kind>(&self) -> FilterHash {
+        let flag = |is: Option<bool>| is.map_or("", |is| if is { "1" } else { "0" });
         FilterHash::of([
             ("list", K::TABLE),
             ("search", self.search.as_deref().unwrap_or_default()),
             ("only_root", if self.only_root { "1" } else { "" }),
+            ("is_active", flag(self.is_active)),
+            ("is_featured", flag(self.is_featured)),
         ])
     }
 
@@ -49,6 +58,11 @@ impl Filter {
         }
         if self.only_root {
             select.and_where(Expr::col("parent_id").is_null());
+        }
+        for (column, wanted) in [("is_active", self.is_active), ("is_featured", self.is_featured)] {
+            if let Some(wanted) = wanted {
+                select.and_where(Expr::col(column).eq(wanted));
+            }
         }
     }
 }
@@ -83,13 +97,7 @@ pub async fn page<K: Kind>(db: Reader<'_>, filter: &Filter, offset: Offset) -> R
         return Ok((Vec::new(), total));
     }
     let fields = Fields::all::<K>();
-    let mut select = selected::<K>(fields);
-    filter.apply::<K>(&mut select, db.dialect());
-    // As in the original: by place, then by name.
-    for sort in K::SORTS.iter().take_while(|sort| sort.word != "created_at") {
-        select.order_by(sort.word, Order::Asc);
-    }
-    select.order_by("id", Order::Asc).limit(offset.size).offset(offset.skipped());
+    let select = page_statement::<K>(filter, offset, db.dialect());
     let rows = db.all(&select).await?;
     let entries: Result<Vec<K>, Error> = rows
         .iter()
@@ -99,6 +107,17 @@ pub async fn page<K: Kind>(db: Reader<'_>, filter: &Filter, offset: Offset) -> R
         })
         .collect();
     Ok((entries?, total))
+}
+
+fn page_statement<K: Kind>(filter: &Filter, offset: Offset, dialect: Dialect) -> SelectStatement {
+    let mut select = selected::<K>(Fields::all::<K>());
+    filter.apply::<K>(&mut select, dialect);
+    // As in the original: by place, then by name.
+    for sort in K::SORTS.iter().take_while(|sort| sort.word != "created_at") {
+        select.order_by(sort.word, Order::Asc);
+    }
+    select.order_by("id", Order::Asc).limit(offset.size).offset(offset.skipped());
+    select
 }
 
 /// The page of `limit` rows at `from`, or the first one.
@@ -245,7 +264,7 @@ fn selected<K: Kind>(fields: Fields) -> SelectStatement {
     let mut select = Query::select();
     select.column("id").from(K::TABLE);
     for field in fields.iter().filter(|field| *field != 0) {
-        select.column(K::FIELDS[field]);
+        select.expr(K::column(field));
     }
     select
 }
@@ -261,7 +280,7 @@ mod tests {
     #[test]
     fn a_page_by_name_continues_behind_a_name() {
         let list = List {
-            filter: Filter { search: Some("a_".to_owned()), only_root: false },
+            filter: Filter { search: Some("a_".to_owned()), ..Filter::default() },
             sort: Tag::SORTS[0],
             direction: Direction::Ascending,
             fields: Fields::default().with(1),
@@ -269,7 +288,7 @@ mod tests {
         let place = Place { way: Way::After, rank: Rank::Text("maps".to_owned()), id: 9, edition: 0 };
         assert_eq!(
             keyset_statement::<Tag>(&list, 5, Some(&place), Dialect::Sqlite).to_string(SqliteQueryBuilder),
-            "SELECT \"id\", \"name\", \"name\" FROM \"tags\" WHERE (\"name\", \"id\") > ('maps', 9) \
+            "SELECT \"id\", \"tags\".\"name\", \"name\" FROM \"tags\" WHERE (\"name\", \"id\") > ('maps', 9) \
              AND (\"name\" LIKE '%a\\_%' ESCAPE '\\' OR \"slug\" LIKE '%a\\_%' ESCAPE '\\') \
              ORDER BY \"name\" ASC, \"id\" ASC LIMIT 6"
         );
@@ -279,5 +298,90 @@ mod tests {
     fn filters_of_different_lists_are_different() {
         let filter = Filter::default();
         assert_ne!(filter.hash::<Tag>(), filter.hash::<Category>());
+    }
+
+    /// Every list of `K` in every order, by both ways: the statement, and the index that it goes through.
+    fn lists<K: Kind>(dialect: Dialect) -> Vec<(SelectStatement, String)> {
+        let mut lists = Vec::new();
+        for sort in K::SORTS {
+            for direction in [Direction::Ascending, Direction::Descending] {
+                let rank = || match sort.holds {
+                    Holds::Numbers => Rank::Number(3),
+                    Holds::Texts => Rank::Text("m".to_owned()),
+                };
+                let place = |way| Place { way, rank: rank(), id: 9, edition: 0 };
+                for from in [None, Some(place(Way::After)), Some(place(Way::Before))] {
+                    let list = List {
+                        filter: Filter::default(),
+                        sort: *sort,
+                        direction,
+                        fields: Fields::all::<K>(),
+                    };
+                    let order = match sort.word {
+                        "sort_order" => "place",
+                        "created_at" => "creation",
+                        word => word,
+                    };
+                    let select = keyset_statement::<K>(&list, 20, from.as_ref(), dialect);
+                    lists.push((select, format!("{}_by_{order}", K::TABLE)));
+                }
+            }
+        }
+        lists.push((
+            page_statement::<K>(&Filter::default(), Offset { number: 2, size: 15 }, dialect),
+            String::new(),
+        ));
+        lists
+    }
+
+    fn all_lists(dialect: Dialect) -> Vec<(SelectStatement, String)> {
+        [lists::<Category>(dialect), lists::<Tag>(dialect), lists::<crate::authors::Author>(dialect)].concat()
+    }
+
+    #[tokio::test]
+    async fn every_list_of_every_order_is_read_through_an_index_in_sqlite() {
+        use sqlx::{AssertSqlSafe, Connection as _, Row as _};
+        let folder = tempfile::tempdir().unwrap();
+        let url = format!("sqlite:{}", folder.path().join("plans.db").display());
+        let config = crate::config::Config::load(None).unwrap().with_database(&url).unwrap();
+        crate::migrate::run(&config).await.unwrap();
+        let mut connection = sqlx::SqliteConnection::connect(&url).await.unwrap();
+        for (select, index) in all_lists(Dialect::Sqlite) {
+            let (sql, values) = Dialect::Sqlite.build(&select);
+            let rows = sqlx::query_with(AssertSqlSafe(format!("EXPLAIN QUERY PLAN {sql}")), values);
+            let rows = rows.fetch_all(&mut connection).await.unwrap();
+            let plan: Vec<String> = rows.iter().map(|row| row.get("detail")).collect();
+            let plan = plan.join("; ");
+            assert!(
+                plan.contains(&format!("INDEX {index}")) && !plan.contains("TEMP B-TREE"),
+                "{sql}: {plan}"
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn every_list_of_every_order_is_read_through_an_index_in_postgres() {
+        use sqlx::{AssertSqlSafe, Connection as _, Row as _};
+        let database = cirque_tests::postgres::Database::create();
+        let config = crate::config::Config::load(None).unwrap().with_database(&database.url()).unwrap();
+        crate::migrate::run(&config).await.unwrap();
+        let mut connection = sqlx::PgConnection::connect(&database.url()).await.unwrap();
+        // So few rows are read in one go unless that is forbidden.
+        sqlx::raw_sql("SET enable_seqscan = off; SET enable_bitmapscan = off")
+            .execute(&mut connection)
+            .await
+            .unwrap();
+        for (select, index) in all_lists(Dialect::Postgres) {
+            let (sql, values) = Dialect::Postgres.build(&select);
+            let rows = sqlx::query_with(AssertSqlSafe(format!("EXPLAIN {sql}")), values);
+            let rows = rows.fetch_all(&mut connection).await.unwrap();
+            let plan: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
+            let plan = plan.join("; ");
+            assert!(
+                plan.contains(&format!("using {index}")) || plan.contains("Backward using"),
+                "{sql}: {plan}"
+            );
+            assert!(!plan.contains("Sort"), "{sql}: {plan}");
+        }
     }
 }

@@ -1,8 +1,11 @@
 //! Decides how accounts are found, made and changed.
 
+use std::collections::BTreeSet;
+
 use sea_query::{Expr, ExprTrait, Order, Query, SelectStatement};
 
 use super::Role;
+use crate::changes::{self, Tag};
 use crate::db::{Error, Reader, Row, Writer};
 use crate::moment::Moment;
 
@@ -146,6 +149,7 @@ pub async fn create(writer: &mut Writer<'_>, new: &New<'_>, now: Moment) -> Resu
         ])
         .take();
     writer.execute(&insert).await?;
+    changes::bump(writer, &BTreeSet::from([Tag::Authors])).await?;
     Ok(id)
 }
 

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use crate::authors::Author;
-use crate::categories::Category;
+use crate::categories::{self, Category};
 use crate::fields::Resource;
 use crate::identity::Role;
 use crate::posts::v2::V2Post;
@@ -17,12 +17,12 @@ pub(super) fn reference(name: &str) -> Value {
 /// The schema of a field, which has the same meaning wherever it is.
 fn field(name: &str) -> Value {
     match name {
-        "id" | "view_count" | "reading_time" => json!({ "type": "integer" }),
+        "id" | "view_count" | "reading_time" | "sort_order" | "posts_count" => json!({ "type": "integer" }),
         "parent_id" => json!({ "type": ["integer", "null"] }),
-        "is_featured" | "is_sticky" => json!({ "type": "boolean" }),
+        "is_featured" | "is_sticky" | "is_active" => json!({ "type": "boolean" }),
         "published_at" | "scheduled_at" => json!({ "type": ["string", "null"], "format": "date-time" }),
         "created_at" | "updated_at" => json!({ "type": "string", "format": "date-time" }),
-        "avatar" | "featured_image" => json!({ "type": ["string", "null"] }),
+        "avatar" | "featured_image" | "image" | "icon" | "color" => json!({ "type": ["string", "null"] }),
         _ => json!({ "type": "string" }),
     }
 }
@@ -208,13 +208,15 @@ fn accounts(schemas: &mut Map<String, Value>) {
 fn resources() -> Map<String, Value> {
     let mut schemas = Map::new();
     let mut add = |name: &str, schema: Value| schemas.insert(name.to_owned(), schema);
-    add("Category", object(&part::<Category>(), true));
+    let nested_category: Map<String, Value> =
+        Category::FIELDS[..categories::NESTED].iter().map(|name| ((*name).to_owned(), field(name))).collect();
+    add("Category", object(&nested_category, true));
     add("Author", object(&part::<Author>(), true));
     add("Tag", object(&part::<Tag>(), true));
     let links = ("links", whole(&[("self", text()), ("posts", text())]));
     let link = whole(&[("href", text())]);
     let links_v2 = ("_links", whole(&[("self", link.clone()), ("posts", link.clone())]));
-    let some_category = object(&part::<Category>(), false);
+    let some_category = object(&nested_category, false);
     let family = [("parent", nullable(&some_category)), ("children", list(&some_category))];
     let mut category = object(&with(with(part::<Category>(), &family), std::slice::from_ref(&links)), false);
     category["required"] = json!(Category::FIELDS);
@@ -232,7 +234,7 @@ fn resources() -> Map<String, Value> {
         &with(Map::new(), &[("self", link.clone()), ("category", link.clone()), ("author", link)]),
         false,
     );
-    let nested = object(&with(part::<Category>(), &[("parent", nullable(&some_category))]), false);
+    let nested = object(&with(nested_category, &[("parent", nullable(&some_category))]), false);
     let relations = [
         ("category", nullable(&nested)),
         ("author", nullable(&object(&part::<Author>(), false))),

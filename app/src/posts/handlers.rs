@@ -11,7 +11,7 @@ use super::filter::{self, Filter, Which};
 use super::relations::{Related, Wanted};
 use super::selection::{self, Relation, Selection};
 use super::store::{self, List};
-use super::{Columns, Order, Post, Sort, popularity, v1, v2};
+use super::{Columns, Order, Post, Sort, popularity, shown, v1, v2};
 use crate::answer;
 use crate::cache::{self, Caller, Made, Making, Shelf};
 use crate::catalog::{self, segment};
@@ -169,8 +169,10 @@ pub async fn v1_single(
             let post = store::by_slug(db, &slug, Columns::all(), viewer.as_ref(), state.clock.now()).await?;
             let posts = [post.ok_or_else(no_such_post)?];
             let related = Related::load(db, &posts, v1::wanted()).await?;
-            let data = v1::V1Post::new(&posts[0], &related, Links { base: &state.public_url });
-            Ok(Made::json(&Single { data }, related.changes(&posts)))
+            let links = Links { base: &state.public_url };
+            let version = shown::version(&posts[0], &related, links);
+            let data = v1::V1Post::new(&posts[0], &related, links);
+            Ok(Made::json(&Single { data }, related.changes(&posts)).of_version(version))
         })
     };
     let answered = cache.answer(&caller, Shelf::V1Detail, key, make).await;

@@ -33,7 +33,7 @@ impl Relation {
 
     fn fields(self) -> &'static [&'static str] {
         match self {
-            Self::Category | Self::Parent => Category::FIELDS,
+            Self::Category | Self::Parent => &Category::FIELDS[..categories::NESTED],
             Self::Author => Author::FIELDS,
             Self::Tags => Tag::FIELDS,
         }
@@ -272,7 +272,7 @@ mod tests {
     #[test]
     fn the_category_above_brings_the_one_between() {
         let whole = selection("include=category.parent").unwrap();
-        assert_eq!(whole.category, Some(Fields::all::<Category>()));
+        assert_eq!(whole.category, Some(Fields::first(categories::NESTED)));
         assert_eq!(whole.parent, whole.category);
         let part = selection("fields=category.parent.name").unwrap();
         assert_eq!((part.category, part.parent), (Some(Fields::default()), Some(Fields::default().with(1))));

@@ -1,4 +1,4 @@
-//! Decides what whoever wrote a post is answered: the post as v1 shows it, with the tag of exactly these bytes.
+//! Decides what whoever wrote a post is answered: the post as v1 shows it, with a tag of these bytes that names its version.
 
 use axum::response::Response;
 use bytes::Bytes;
@@ -17,7 +17,14 @@ use crate::state::AppState;
 #[derive(Clone, Debug)]
 pub struct Shown {
     body: Bytes,
+    version: String,
     etag: HeaderValue,
+}
+
+/// Stands for a post as v1 shows it, whatever the number of its views: these change without anybody changing the post.
+pub fn version(post: &Post, related: &Related, links: Links<'_>) -> String {
+    let unseen = Post { view_count: 0, ..post.clone() };
+    answer::digest(&answer::bytes(&V1Post::new(&unseen, related, links)))
 }
 
 impl Shown {
@@ -28,15 +35,23 @@ impl Shown {
     /// Those of the database.
     pub async fn of(state: &AppState, post: &Post, tags: &[i64]) -> Result<Self, Error> {
         let related = Related::of_one(state.db.read(), post, tags, v1::wanted()).await?;
-        let data = V1Post::new(post, &related, Links { base: &state.public_url });
-        let body = answer::bytes(&Single { data });
-        let etag = answer::etag(&body);
-        Ok(Self { body, etag })
+        let links = Links { base: &state.public_url };
+        let version = version(post, &related, links);
+        let body = answer::bytes(&Single { data: V1Post::new(post, &related, links) });
+        let etag = answer::etag(&body, Some(&version));
+        Ok(Self { body, version, etag })
     }
 
     /// The tag of what is sent.
     pub fn etag(&self) -> &HeaderValue {
         &self.etag
+    }
+
+    /// Whether `tag` is one of this version of the post.
+    pub fn is_of_version(&self, tag: &[u8]) -> bool {
+        let tag = tag.strip_prefix(b"\"").and_then(|tag| tag.strip_suffix(b"\""));
+        let rest = tag.and_then(|tag| tag.strip_prefix(self.version.as_bytes()));
+        rest.is_some_and(|rest| rest.starts_with(b"."))
     }
 
     /// What is sent.

@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::relations::{Related, Wanted};
 use super::{Post, Seo};
 use crate::authors::Author;
-use crate::categories::Category;
+use crate::categories::{self, Category};
 use crate::fields::{Fields, Part};
 use crate::links::Links;
 use crate::moment::Moment;
@@ -17,7 +17,7 @@ pub const PATH: &str = "/api/v1/posts";
 /// v1 shows everything.
 pub fn wanted() -> Wanted {
     Wanted {
-        category: Some(Fields::all::<Category>()),
+        category: Some(Fields::first(categories::NESTED)),
         parent: None,
         author: Some(Fields::all::<Author>()),
         tags: Some(Fields::all::<Tag>()),
@@ -80,7 +80,7 @@ impl<'p> V1Post<'p> {
             published_at: post.published_at.map(Moment),
             scheduled_at: post.scheduled_at.map(Moment),
             seo: &post.seo,
-            category: category.map(|resource| Part { resource, fields: Fields::all::<Category>() }),
+            category: category.map(|resource| Part { resource, fields: Fields::first(categories::NESTED) }),
             author: author.map(|resource| Part { resource, fields: Fields::all::<Author>() }),
             tags: related
                 .tags(post)

@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 
 use sea_query::{Expr, ExprTrait, LockType, OnConflict, Order, Query, SelectStatement};
 
-use super::{Column, Columns, Post, TABLE, slug};
+use super::{Column, Columns, Post, TABLE, html, slug};
 use crate::changes::{self, Tag};
-use crate::db::{Error, Reader, Writer};
+use crate::db::{Dialect, Error, Reader, Writer};
 use crate::moment::Moment;
 use crate::{categories, tags};
 
@@ -109,8 +109,13 @@ pub async fn free_slug(writer: &mut Writer<'_>, base: &str, except: Option<i64>)
 }
 
 /// Everything of a post that a client decides, and what follows from it.
-fn values(post: &Post) -> [(&'static str, Expr); 18] {
-    [
+fn values(post: &Post, dialect: Dialect) -> Vec<(&'static str, Expr)> {
+    // PostgreSQL takes words from HTML by itself.
+    let words = match dialect {
+        Dialect::Sqlite => Some(("words", html::text(&post.content).into())),
+        Dialect::Postgres => None,
+    };
+    let values = [
         ("title", post.title.as_str().into()),
         ("slug", post.slug.as_str().into()),
         ("excerpt", post.excerpt.as_str().into()),
@@ -129,7 +134,8 @@ fn values(post: &Post) -> [(&'static str, Expr); 18] {
         ("seo_image", post.seo.image.clone().into()),
         ("category_id", post.category_id.into()),
         ("updated_at", post.updated_at.0.into()),
-    ]
+    ];
+    values.into_iter().chain(words).collect()
 }
 
 /// Writes a new post and gives it its id.
@@ -138,7 +144,7 @@ fn values(post: &Post) -> [(&'static str, Expr); 18] {
 ///
 /// [`Error::Refused`] when the slug was taken in between; those of the database.
 pub async fn insert(writer: &mut Writer<'_>, post: &mut Post, tags: &[i64]) -> Result<(), Error> {
-    let (columns, exprs): (Vec<&'static str>, Vec<Expr>) = values(post)
+    let (columns, exprs): (Vec<&'static str>, Vec<Expr>) = values(post, writer.dialect())
         .into_iter()
         .chain([("author_id", post.author_id.into()), ("created_at", post.created_at.0.into())])
         .unzip();
@@ -148,7 +154,7 @@ pub async fn insert(writer: &mut Writer<'_>, post: &mut Post, tags: &[i64]) -> R
     post.id = row.cells().take()?;
     link(writer, post.id, tags).await?;
     forget_slug(writer, &post.slug).await?;
-    changes::bump(writer, &touched(&[(post, tags)])).await
+    changes::bump(writer, &touched_and_counted(&[(post, tags)], None, counted(post))).await
 }
 
 /// Writes a post that was `before`, with `tags` in place of `old_tags`.
@@ -161,8 +167,11 @@ pub async fn update(
     (before, old_tags): (&Post, &[i64]),
     (post, tags): (&Post, &[i64]),
 ) -> Result<(), Error> {
-    let update =
-        Query::update().table(TABLE).values(values(post)).and_where(Expr::col("id").eq(post.id)).take();
+    let update = Query::update()
+        .table(TABLE)
+        .values(values(post, writer.dialect()))
+        .and_where(Expr::col("id").eq(post.id))
+        .take();
     writer.execute(&update).await?;
     if tags != old_tags {
         let unlink =
@@ -174,7 +183,8 @@ pub async fn update(
         forget_slug(writer, &post.slug).await?;
         remember_slug(writer, before, post.updated_at).await?;
     }
-    changes::bump(writer, &touched(&[(before, old_tags), (post, tags)])).await
+    let states = [(before, old_tags), (post, tags)];
+    changes::bump(writer, &touched_and_counted(&states, counted(before), counted(post))).await
 }
 
 /// Takes a post away; its slug is free from then on.
@@ -189,7 +199,7 @@ pub async fn delete(writer: &mut Writer<'_>, post: &Post, tags: &[i64], now: Mom
         .and_where(Expr::col("id").eq(post.id))
         .take();
     writer.execute(&update).await?;
-    changes::bump(writer, &touched(&[(post, tags)])).await
+    changes::bump(writer, &touched_and_counted(&[(post, tags)], counted(post), None)).await
 }
 
 async fn link(writer: &mut Writer<'_>, post: i64, tags: &[i64]) -> Result<(), Error> {
@@ -231,6 +241,20 @@ fn touched(states: &[(&Post, &[i64])]) -> BTreeSet<Tag> {
     touched
 }
 
+/// Where a post is counted: in its category, while it is public.
+fn counted(post: &Post) -> Option<i64> {
+    (post.status == "published").then_some(post.category_id)
+}
+
+/// The same, and that categories have other numbers of posts where a post was counted `before` and is `after`.
+fn touched_and_counted(states: &[(&Post, &[i64])], before: Option<i64>, after: Option<i64>) -> BTreeSet<Tag> {
+    let mut touched = touched(states);
+    if before != after {
+        touched.insert(Tag::Categories);
+    }
+    touched
+}
+
 /// Posts that are published in one go.
 const BATCH: u64 = 50;
 
@@ -268,7 +292,7 @@ pub async fn publish_due(writer: &mut Writer<'_>, now: Moment) -> Result<usize, 
             .take();
         writer.execute(&update).await?;
         let of_post = tags_of(writer, post.id).await?;
-        tags.extend(touched(&[(&post, &of_post)]));
+        tags.extend(touched_and_counted(&[(&post, &of_post)], None, Some(post.category_id)));
     }
     changes::bump(writer, &tags).await?;
     Ok(rows.len())

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::site::{PUBLIC, Site, ids, names};
+use crate::site::{Data, PUBLIC, Site, ids, names};
 
 #[tokio::test]
 async fn v1_lists_categories_by_place_and_then_by_name() {
@@ -65,7 +65,7 @@ async fn the_posts_of_a_category_are_those_that_the_filter_finds() {
 async fn tags_and_authors_are_found_by_their_names() {
     let site = Site::seeded(60).await;
     let tag = site.json("/api/v2/tags/weather").await["data"].clone();
-    assert_eq!(names(&tag), ["id", "name", "slug", "_links"]);
+    assert_eq!(names(&tag), ["id", "name", "slug", "type", "color", "_links"]);
     assert_eq!(tag["_links"]["posts"]["href"], "/api/v2/posts?tag=weather");
     for version in ["v1", "v2"] {
         let author = site.json(&format!("/api/{version}/authors/ada")).await["data"].clone();
@@ -160,4 +160,68 @@ async fn what_is_nested_once_is_shown_in_posts() {
     let rows = page["data"].as_array().unwrap();
     assert!(rows.iter().any(|row| parent(row).is_some()) && rows.iter().any(|row| parent(row).is_none()));
     assert_eq!(site.get("/api/v2/posts?include=category.parent.parent").await.status.as_u16(), 422);
+}
+
+#[tokio::test]
+async fn a_category_shows_how_many_public_posts_it_has() {
+    let site = Site::seeded(200).await;
+    let towers = site.json("/api/v1/categories/towers").await["data"].clone();
+    let public = format!("SELECT count(*) FROM posts WHERE {PUBLIC} AND category_id = {}", towers["id"]);
+    assert_eq!(towers["posts_count"].as_i64(), Some(site.data.ids(&public).await[0]));
+    for field in
+        ["image", "icon", "color", "sort_order", "is_featured", "is_active", "created_at", "updated_at"]
+    {
+        assert!(towers.get(field).is_some(), "{field}");
+    }
+    assert!(towers["parent"].get("posts_count").is_none(), "only what is asked for is counted");
+    let counted = site.json("/api/v2/categories?fields=slug,posts_count&limit=100").await;
+    let sum: i64 =
+        counted["data"].as_array().unwrap().iter().map(|row| row["posts_count"].as_i64().unwrap()).sum();
+    assert_eq!(sum, site.data.ids(&format!("SELECT count(*) FROM posts WHERE {PUBLIC}")).await[0]);
+    site.data.change("UPDATE categories SET is_active = FALSE, is_featured = TRUE, color = '#336699' WHERE slug = 'towers'").await;
+    for (query, expected) in
+        [("is_active=false", 1), ("is_featured=true", 1), ("is_active=false&is_featured=false", 0)]
+    {
+        for list in ["/api/v1/categories", "/api/v2/categories"] {
+            assert_eq!(ids(&site.json(&format!("{list}?{query}")).await).len(), expected, "{list} {query}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_changed_title_leaves_kept_categories_tags_and_authors_and_a_published_post_only_ends_the_categories()
+ {
+    let mut data = Data::seeded(20).await;
+    data.config.cache.max_size = 1 << 20;
+    let token = data.full_token("chiyo").await;
+    let site = data.open().await;
+    let kept = async |path: &str| site.get(path).await.header("x-cache") == "HIT";
+    let paths = [
+        "/api/v1/categories",
+        "/api/v2/categories/towers",
+        "/api/v2/tags",
+        "/api/v1/authors/ada",
+        "/api/v2/authors",
+    ];
+    for path in paths {
+        site.json(path).await;
+        assert!(kept(path).await, "{path}");
+    }
+    let body = json!({ "title": "Counted", "content": "<p>x</p>", "category_id": 4, "status": "published" });
+    let id = site.call("POST", "/api/v1/posts", Some(&token), &body).await.json()["data"]["id"].clone();
+    for path in paths {
+        assert_eq!(kept(path).await, !path.contains("categories"), "{path}");
+    }
+    let title = json!({ "title": "Counted once" });
+    assert_eq!(
+        site.call("PATCH", &format!("/api/v1/posts/{id}"), Some(&token), &title).await.status.as_u16(),
+        200
+    );
+    for path in paths {
+        assert!(kept(path).await, "{path}");
+    }
+    for change in [json!({ "category_id": 5 }), json!({ "status": "archived" })] {
+        site.call("PATCH", &format!("/api/v1/posts/{id}"), Some(&token), &change).await;
+        assert!(!kept(paths[0]).await && kept(paths[0]).await, "{change}");
+    }
 }
