@@ -103,6 +103,8 @@ pub struct Database {
     pub busy_timeout: Duration,
     /// Time for one statement on a database server.
     pub statement_timeout: Duration,
+    /// From so long on a statement is logged as slow; zero: none is.
+    pub slow_statement: Duration,
 }
 
 /// How accounts sign in.

@@ -5,6 +5,7 @@ mod error;
 pub mod migrations;
 mod postgres;
 mod row;
+mod slow;
 mod sqlite;
 
 use std::sync::Arc;
@@ -19,6 +20,7 @@ pub use error::Error;
 pub use row::{Cells, Row};
 
 use self::dialect::built;
+use self::slow::Slow;
 use crate::config::{Database, Location};
 use crate::metrics::DatabaseMetrics;
 
@@ -27,6 +29,7 @@ use crate::metrics::DatabaseMetrics;
 pub struct Db {
     pools: Pools,
     metrics: Arc<DatabaseMetrics>,
+    slow: Slow,
 }
 
 /// Connections for reading and for writing.
@@ -62,7 +65,8 @@ impl Db {
                 Pools::Postgres { readers, writers }
             }
         };
-        Ok(Self { pools, metrics })
+        let slow = Slow { threshold: config.slow_statement, count: metrics.slow.clone() };
+        Ok(Self { pools, metrics, slow })
     }
 
     /// Which database it is.
@@ -72,12 +76,12 @@ impl Db {
 
     /// To read what may be a moment old.
     pub fn read(&self) -> Reader<'_> {
-        Reader { pools: &self.pools, statements: &self.metrics.reads }
+        Reader { pools: &self.pools, statements: &self.metrics.reads, slow: &self.slow }
     }
 
     /// To ask what has changed; counted apart, because it happens beside requests.
     pub fn watch(&self) -> Reader<'_> {
-        Reader { pools: &self.pools, statements: &self.metrics.watches }
+        Reader { pools: &self.pools, statements: &self.metrics.watches, slow: &self.slow }
     }
 
     /// To write: a transaction. In SQLite it holds the write lock from its start; in PostgreSQL rows that are read
@@ -91,7 +95,7 @@ impl Db {
             Pools::Sqlite { writer, .. } => Held::Sqlite(writer.begin_with(dialect::BEGIN_WRITE).await?),
             Pools::Postgres { writers, .. } => Held::Postgres(writers.begin().await?),
         };
-        Ok(Writer { transaction, statements: &self.metrics.writes })
+        Ok(Writer { transaction, statements: &self.metrics.writes, slow: &self.slow })
     }
 
     /// As [`Db::write`], for a transaction that is larger and longer than the usual limits of a connection.
@@ -153,6 +157,7 @@ impl Pools {
 pub struct Reader<'d> {
     pools: &'d Pools,
     statements: &'d Counter,
+    slow: &'d Slow,
 }
 
 impl Reader<'_> {
@@ -169,6 +174,7 @@ impl Reader<'_> {
     pub async fn all(self, select: &SelectStatement) -> Result<Vec<Row>, Error> {
         self.statements.inc();
         let (sql, values) = self.dialect().build(select);
+        let _running = self.slow.begin(&sql, "read");
         Ok(match self.pools {
             Pools::Sqlite { readers, .. } => {
                 let rows = sqlx::query_with(built(sql), values).fetch_all(readers).await?;
@@ -189,6 +195,7 @@ impl Reader<'_> {
     pub async fn first(self, select: &SelectStatement) -> Result<Option<Row>, Error> {
         self.statements.inc();
         let (sql, values) = self.dialect().build(select);
+        let _running = self.slow.begin(&sql, "read");
         Ok(match self.pools {
             Pools::Sqlite { readers, .. } => {
                 sqlx::query_with(built(sql), values).fetch_optional(readers).await?.map(Row::from)
@@ -205,6 +212,7 @@ impl Reader<'_> {
 pub struct Writer<'d> {
     transaction: Held<'d>,
     statements: &'d Counter,
+    slow: &'d Slow,
 }
 
 #[derive(Debug)]
@@ -236,6 +244,7 @@ impl Writer<'_> {
     pub async fn execute(&mut self, change: &impl Change) -> Result<u64, Error> {
         self.statements.inc();
         let (sql, values) = self.dialect().build(change);
+        let _running = self.slow.begin(&sql, "write");
         Ok(match &mut self.transaction {
             Held::Sqlite(held) => {
                 sqlx::query_with(built(sql), values).execute(&mut **held).await?.rows_affected()
@@ -264,6 +273,7 @@ impl Writer<'_> {
     pub async fn all(&mut self, select: &SelectStatement) -> Result<Vec<Row>, Error> {
         self.statements.inc();
         let (sql, values) = self.dialect().build(select);
+        let _running = self.slow.begin(&sql, "write");
         Ok(match &mut self.transaction {
             Held::Sqlite(held) => {
                 let rows = sqlx::query_with(built(sql), values).fetch_all(&mut **held).await?;
@@ -292,6 +302,7 @@ impl Writer<'_> {
         values: sea_query_sqlx::SqlxValues,
     ) -> Result<Option<Row>, Error> {
         self.statements.inc();
+        let _running = self.slow.begin(&sql, "write");
         let query = built(sql);
         Ok(match &mut self.transaction {
             Held::Sqlite(held) => {

@@ -98,6 +98,8 @@ pub struct DatabaseMetrics {
     pub writes: Counter,
     /// Questions for what has changed.
     pub watches: Counter,
+    /// Statements that took longer than `slow_statement`.
+    pub slow: Counter,
     connections: GaugeFamily,
 }
 
@@ -115,6 +117,10 @@ impl DatabaseMetrics {
             reads: statements.with(&["read"]),
             writes: statements.with(&["write"]),
             watches: statements.with(&["watch"]),
+            slow: registry.counter(
+                "database_slow_statements_total",
+                "Statements that took longer than slow_statement.",
+            ),
             connections,
         }
     }

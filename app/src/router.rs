@@ -5,7 +5,8 @@ use axum::extract::State;
 use axum::middleware::from_fn_with_state;
 use axum::response::Response;
 use axum::routing::{MethodRouter, delete, get, post};
-use http::{HeaderValue, Method, StatusCode, Uri};
+use cirque_shared::exposition;
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 
 use crate::authors::Author;
 use crate::catalog::{Kind as _, handlers as catalog};
@@ -125,16 +126,13 @@ pub fn router(state: &AppState) -> Router {
         .with_state(state.clone())
 }
 
-/// `GET /api/metrics`: everything in the text format of Prometheus.
-async fn metrics(State(state): State<AppState>) -> Response {
+/// `GET /api/metrics`: everything in the text format of Prometheus, or of OpenMetrics for those who prefer it.
+async fn metrics(State(state): State<AppState>, headers: HeaderMap) -> Response {
     state.db.observe();
     state.cache.observe();
-    let text = state.metrics.text();
-    answer::of(
-        StatusCode::OK,
-        text.into(),
-        HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8"),
-    )
+    let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
+    let (media_type, text) = exposition::shown(state.metrics.text(), accept);
+    answer::of(StatusCode::OK, text.into(), HeaderValue::from_static(media_type))
 }
 
 async fn no_route(uri: Uri) -> ApiError {

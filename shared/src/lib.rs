@@ -8,6 +8,7 @@ pub mod report;
 pub mod request_id;
 
 pub mod config;
+pub mod exposition;
 pub mod metrics;
 pub mod shutdown;
 pub mod telemetry;

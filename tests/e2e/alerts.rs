@@ -300,6 +300,7 @@ fn a_database_that_stops_is_told_once_by_nodes_that_cannot_ask_it_who_leads() {
     nothing_else(&hook, 2, Duration::from_secs(8));
 }
 
+// key: app.toml database.slow_statement
 #[test]
 fn a_slow_database_is_told_as_slow_answers() {
     let folder = tempfile::tempdir().expect("the temporary directory is writable");
@@ -309,7 +310,7 @@ fn a_slow_database_is_told_as_slow_answers() {
     let url = server.url().replace(&server.address().to_string(), &link.address().to_string());
     let node = Node::builder()
         .toml(&telling(&hook, &quick(&folder)))
-        .toml(&format!("database.url = '{url}'\ncache.max_size = 0\nhealth.timeout = '20s'"))
+        .toml(&format!("database.url = '{url}'\ncache.max_size = 0\nhealth.timeout = '20s'\ndatabase.slow_statement = '1s'"))
         .start();
     link.delay(Duration::from_millis(700));
     // Some may wait for a connection for too long: that is slow, too.
@@ -317,6 +318,15 @@ fn a_slow_database_is_told_as_slow_answers() {
     wait_for(&hook, &[":warning: *Slow Response Time*"]);
     let body: Value = serde_json::from_slice(&hook.requests_to("/slack")[0].body).unwrap_or_default();
     assert_eq!(body["attachments"][0]["fields"][0]["value"], "/api/v1/posts", "{body}");
+    let slow = || {
+        let lines = node.process.json_lines();
+        lines.into_iter().any(|line| {
+            let statement = line["db.statement"].as_str().unwrap_or_default();
+            line["message"] == "statement was slow" && statement.contains("\"posts\"")
+        })
+    };
+    eventually("the statement is in the log", SOON, slow, |found| *found);
+    assert!(node.metrics().value("database_slow_statements_total", &[]) > 0.0);
     link.restore();
     wait_for(&hook, &[":warning: *Slow Response Time*", ":white_check_mark: *Resolved: Slow Response Time*"]);
 }

@@ -111,6 +111,24 @@ fn filled(expr: &str) -> String {
     expr
 }
 
+#[test]
+fn whoever_prefers_openmetrics_gets_it_from_both_tiers() {
+    let cluster = Cluster::builder().nodes(1).start();
+    for (address, path) in [(cluster.admin(), "/metrics"), (cluster.node_address(1), "/api/metrics")] {
+        let request = Request::get(path)
+            .header("Accept", "application/openmetrics-text;version=1.0.0,text/plain;q=0.5");
+        let answer = Client::to(address).send(&request);
+        let media_type = answer.expect_status(200).header("content-type").unwrap_or_default().to_owned();
+        assert!(media_type.starts_with("application/openmetrics-text; version=1.0.0"), "{media_type}");
+        let text = answer.text();
+        assert!(text.ends_with("# EOF\n") && text.contains("# TYPE http_requests counter\n"), "{text}");
+        let plain = Client::to(address).get(path);
+        assert!(
+            plain.header("content-type").is_some_and(|found| found.starts_with("text/plain; version=0.0.4"))
+        );
+    }
+}
+
 /// How many requests; a million for the figure in the documents.
 fn how_many() -> usize {
     std::env::var("CIRQUE_SERIES_REQUESTS").ok().and_then(|text| text.parse().ok()).unwrap_or(20_000)

@@ -144,6 +144,7 @@ fn database(raw: raw::Database, problems: &mut Problems) -> Database {
         max_writers,
         acquire_timeout: waiting("database.acquire_timeout", raw.acquire_timeout, MS(10), S(600)),
         busy_timeout: waiting("database.busy_timeout", raw.busy_timeout, S(0), S(600)),
+        slow_statement: waiting("database.slow_statement", raw.slow_statement, S(0), S(3600)),
         statement_timeout: waiting("database.statement_timeout", raw.statement_timeout, MS(10), S(3600)),
     }
 }

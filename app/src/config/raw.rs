@@ -77,6 +77,8 @@ cirque_shared::raw! {
         pub busy_timeout: Duration,
         /// 10ms to 1h.
         pub statement_timeout: Duration,
+        /// 0s to 1h.
+        pub slow_statement: Duration,
     }
 
     /// `[auth]`.

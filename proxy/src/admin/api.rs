@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use bytes::Bytes;
+use cirque_shared::exposition;
 use http::{HeaderMap, Method, Request, StatusCode, header};
 use http_body_util::{BodyExt as _, Limited};
 use hyper::body::Incoming;
@@ -42,7 +43,8 @@ pub(super) async fn answer(desk: &Desk, request: Request<Incoming>) -> Answer {
     let parts: Vec<&str> = path.split('/').skip(1).collect();
     let query = head.uri.query().unwrap_or_default();
     if is_reading {
-        return look(desk, &parts, query).await;
+        let accept = head.headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
+        return look(desk, &parts, query, accept).await;
     }
     change(desk, &head.method, &parts, &body.to_bytes(), &author).await
 }
@@ -71,11 +73,11 @@ fn author(headers: &HeaderMap, token: Option<&str>) -> Author {
 }
 
 /// Questions.
-async fn look(desk: &Desk, parts: &[&str], query: &str) -> Answer {
+async fn look(desk: &Desk, parts: &[&str], query: &str, accept: Option<&str>) -> Answer {
     match parts {
         ["metrics"] => {
-            let text = desk.edge.metrics_text();
-            answer::typed(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", text)
+            let (media_type, text) = exposition::shown(desk.edge.metrics_text(), accept);
+            answer::typed(StatusCode::OK, media_type, text)
         }
         ["v1", "alerts", rest @ ..] => alerts::look(desk, rest).await,
         ["v1", "config"] => {
