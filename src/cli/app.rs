@@ -20,8 +20,8 @@ pub(super) enum Command {
     #[command(after_help = "Example:\n  cirque app serve --port 8001 --database sqlite:var/app.db")]
     Serve(Serve),
     /// Bring the database's schema up to date; safe to run from many nodes at once.
-    #[command(after_help = "Example:\n  cirque app migrate --database sqlite:var/app.db")]
-    Migrate(Where),
+    #[command(after_help = "Example:\n  cirque app migrate --dry-run --database sqlite:var/app.db")]
+    Migrate(Migrate),
     /// Fill an empty database with demo articles, the same ones for the same number.
     #[command(after_help = "Example:\n  cirque app seed --posts 500 --database sqlite:var/app.db")]
     Seed(Seed),
@@ -71,6 +71,22 @@ pub(super) struct Serve {
     node: Option<String>,
 }
 
+/// How to migrate.
+#[derive(Debug, Args)]
+pub(super) struct Migrate {
+    #[command(flatten)]
+    place: Where,
+    /// Only say what would be applied.
+    #[arg(long)]
+    dry_run: bool,
+    /// Only list every migration, and whether it was applied.
+    #[arg(long, conflicts_with = "dry_run")]
+    status: bool,
+    /// With --status: one JSON object per line.
+    #[arg(long, requires = "status")]
+    json: bool,
+}
+
 /// What to fill in.
 #[derive(Debug, Args)]
 pub(super) struct Seed {
@@ -79,6 +95,34 @@ pub(super) struct Seed {
     /// How many posts.
     #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
     posts: u64,
+}
+
+impl Migrate {
+    fn run(&self) -> Result<(), Failure> {
+        let config = self.place.load()?;
+        if !self.dry_run && !self.status {
+            let outcome = block_on(cirque_app::migrate::run(&config))??;
+            say(&outcome.to_string());
+            return Ok(());
+        }
+        let standing = block_on(cirque_app::migrate::standing(&config))??;
+        if self.dry_run {
+            say(&standing.to_string());
+            return Ok(());
+        }
+        for (migration, is_applied) in &standing.migrations {
+            if self.json {
+                let line = serde_json::json!({
+                    "version": migration.version, "name": migration.name, "applied": is_applied,
+                });
+                say(&line.to_string());
+            } else {
+                let word = if *is_applied { "applied" } else { "missing" };
+                say(&format!("{word}  {migration}"));
+            }
+        }
+        Ok(())
+    }
 }
 
 impl Where {
@@ -101,11 +145,7 @@ pub(super) fn run(command: Command) -> Result<(), Failure> {
             cirque_shared::telemetry::init(config.log.level, config.log.format, &["sqlx", "hyper"], &[]);
             Ok(block_on(cirque_app::serve::run(config))??)
         }
-        Command::Migrate(place) => {
-            let outcome = block_on(cirque_app::migrate::run(&place.load()?))??;
-            say(&outcome.to_string());
-            Ok(())
-        }
+        Command::Migrate(migrate) => migrate.run(),
         Command::Seed(seed) => {
             let outcome = block_on(cirque_app::seed::run(&seed.place.load()?, seed.posts))??;
             say(&outcome.to_string());

@@ -84,3 +84,25 @@ fn an_account_that_is_there_already_is_said_so() {
     let said = again.text(Stream::Stderr);
     assert!(said.contains("there is an account with the user name ada"), "{said}");
 }
+
+#[test]
+fn an_operator_sees_what_a_migration_would_do_before_it_does() {
+    let builder = Node::builder();
+    let file = builder.write().display().to_string();
+    let migrate = |more: &[&str]| {
+        let mut process =
+            cirque_tests::Process::cirque("app", &[&["app", "migrate", "-c", &file][..], more].concat());
+        (process.expect_exit(BOUND), process.text(Stream::Stdout))
+    };
+    let (code, said) = migrate(&["--dry-run"]);
+    assert!(code == 0 && said.contains("would apply 0001_content"), "{said}");
+    let (code, said) = migrate(&["--status"]);
+    assert!(code == 0 && said.lines().all(|line| line.starts_with("missing  00")), "{said}");
+    assert_eq!(migrate(&[]).0, 0);
+    let (_, said) = migrate(&["--dry-run"]);
+    assert!(said.trim_end().ends_with("is up to date"), "{said}");
+    let (_, said) = migrate(&["--status", "--json"]);
+    let first: Value = serde_json::from_str(said.lines().next().unwrap()).unwrap();
+    assert_eq!(first, serde_json::json!({ "version": 1, "name": "content", "applied": true }));
+    assert_eq!(migrate(&["--status", "--dry-run"]).0, 2, "one at a time");
+}

@@ -126,6 +126,11 @@ fn all(dialect: Dialect) -> Vec<Migration> {
     ALL.iter().map(migration).collect()
 }
 
+/// Every migration, oldest first.
+pub fn known() -> Vec<Named> {
+    ALL.iter().map(|step| Named { version: step.version, name: step.name.to_owned() }).collect()
+}
+
 fn named(migrations: &[Migration]) -> Vec<Named> {
     let named =
         |migration: &Migration| Named { version: migration.version, name: migration.description.to_string() };

@@ -19,6 +19,24 @@ async fn migrating_creates_the_database_and_then_finds_nothing_to_do() {
     assert!(again.applied.is_empty() && again.to_string().ends_with(" is up to date"), "{again}");
 }
 
+#[tokio::test]
+async fn looking_at_migrations_changes_nothing() {
+    let data = Data::empty();
+    for _ in 0..2 {
+        let before = migrate::standing(&data.config).await.unwrap();
+        assert!(before.to_string().contains(": would apply 0001_content 0002_"), "{before}");
+        assert_eq!(before.missing().count(), before.migrations.len());
+    }
+    if Store::under_test() == Store::Sqlite {
+        assert!(!data.path().exists(), "not even an empty database was made");
+    }
+    let applied = migrate::run(&data.config).await.unwrap().applied;
+    data.change("DELETE FROM migrations WHERE version = 11").await;
+    let after = migrate::standing(&data.config).await.unwrap();
+    assert!(after.to_string().ends_with(": would apply 0011_catalog"), "{after}");
+    assert_eq!(after.migrations.iter().filter(|(_, is_applied)| *is_applied).count(), applied.len() - 1);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn nodes_that_migrate_at_once_take_turns_and_share_one_key() {
     let data = Data::empty();
