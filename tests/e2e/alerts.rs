@@ -4,10 +4,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use cirque_tests::chaos::Link;
+use cirque_tests::client::wait_until_ready;
 use cirque_tests::edge::Builder;
 use cirque_tests::process::Signal;
 use cirque_tests::{
-    Authority, Backend, Edge, Load, Node, Process, Reply, Request, eventually, postgres, throughout,
+    Authority, Backend, Client, Edge, Load, Node, Process, Reply, Request, eventually, postgres, throughout,
 };
 use serde_json::Value;
 use tempfile::TempDir;
@@ -446,4 +447,30 @@ fn a_nodes_alerts_are_for_admins_and_what_it_told_is_for_nodes_alone() {
         .expect_status(422);
     let history = ask("GET", "/api/alerts/history", "", &admin).expect_status(200).json();
     assert_eq!(history["history"][0]["what"], "unsilenced", "{history}");
+}
+
+#[test]
+fn the_guides_variables_switch_slack_on_and_set_thresholds() {
+    let hook = Backend::named("hook");
+    let server = postgres::Server::start(&[]);
+    let toml = format!("alerts.interval = '1s'\ncache.max_size = 0\ndatabase.url = '{}'", server.url());
+    let builder = Node::builder().toml(&toml);
+    let (address, file) = (builder.address(), builder.write());
+    let mut migrated = cirque_tests::node::run(&["migrate".to_owned()], &file);
+    assert_eq!(migrated.expect_exit(Duration::from_secs(60)), 0);
+    let mut command = std::process::Command::new(cirque_tests::process::cirque_binary());
+    command.args(["app", "serve", "--config"]).arg(&file);
+    command.env("ALERTING_SLACK_ENABLED", "true").env("MONITORING_ERROR_RATE_THRESHOLD", "2");
+    command.env("SLACK_WEBHOOK_URL", format!("http://{}/slack", hook.address()));
+    let node = Process::spawn("node", &mut command);
+    wait_until_ready("the node", address, SOON);
+    // Three errors are more than two: a table is gone.
+    postgres::psql(server.address(), "postgres", "ALTER TABLE posts RENAME TO lost");
+    for _ in 0..3 {
+        Client::to(address).get("/api/v1/posts").expect_status(500);
+    }
+    wait_for(&hook, &[":rotating_light: *High Error Rate Detected*"]);
+    let text = String::from_utf8_lossy(&hook.requests_to("/slack")[0].body).into_owned();
+    assert!(text.contains("; 2 are taken as normal"), "{text}");
+    assert!(!node.text(cirque_tests::process::Stream::Stderr).contains("/slack"), "an address is a secret");
 }
