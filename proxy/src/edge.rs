@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::{ArcSwap, Guard};
 use cirque_shared::metrics::Registry;
-use cirque_shared::metrics::http::{NO_ROUTE, RouteMetrics};
+use cirque_shared::metrics::http::NO_ROUTE;
 use cirque_shared::shutdown::InFlight;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -16,6 +16,7 @@ use crate::access_log::AccessLog;
 use crate::config::Config;
 use crate::config::policy::Client;
 use crate::metrics::Metrics;
+use crate::metrics::route::RouteSeries;
 use crate::operator::Orders;
 use crate::site::Site;
 
@@ -26,7 +27,7 @@ pub(crate) struct Edge {
     /// Rung at each replacement.
     changed: watch::Sender<()>,
     pub(crate) metrics: Metrics,
-    pub(crate) no_route: RouteMetrics,
+    pub(crate) no_route: RouteSeries,
     pub(crate) access_log: AccessLog,
     pub(crate) in_flight: InFlight,
     /// Clients' connections, with or without a request on them.
@@ -55,7 +56,7 @@ impl Edge {
         Ok(Self {
             site: ArcSwap::from_pointee(site),
             changed: watch::Sender::new(()),
-            no_route: metrics.http.route(NO_ROUTE),
+            no_route: metrics.route(NO_ROUTE),
             metrics,
             access_log,
             in_flight: InFlight::default(),

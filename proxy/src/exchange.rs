@@ -20,6 +20,7 @@ use crate::balance::Key;
 use crate::config::policy::Unavailable;
 use crate::edge::Edge;
 use crate::limit::concurrency::Slot;
+use crate::metrics::route::RouteSeries;
 use crate::respond::Refusal;
 use crate::retry::{Failure, GiveUp};
 use crate::site::{Limit, Route};
@@ -185,7 +186,7 @@ impl Exchange {
 
     /// The edge answers by itself.
     pub(crate) fn refuse(&mut self, refusal: Refusal) {
-        self.edge.metrics.refused(refusal);
+        self.series().refused(refusal);
         self.refusal = Some(refusal);
         let status = self.unavailable(refusal).map_or(refusal.status(), |own| own.status);
         self.status = self.status.or(Some(status));
@@ -202,12 +203,16 @@ impl Exchange {
         self.last_failure.map(Refusal::of)
     }
 
+    fn series(&self) -> &RouteSeries {
+        self.route.as_deref().map_or(&self.edge.no_route, |route| &route.metrics)
+    }
+
     fn write_line(&self) {
         let route = self.route.as_deref();
         let status = self.status.unwrap_or_else(|| Refusal::ClientLeft.status());
         let took = self.started.elapsed();
-        let series = route.map_or(&self.edge.no_route, |route| &route.metrics);
-        series.finished(&self.head.method, status, took);
+        let bytes = (self.bytes_in, self.bytes_out);
+        self.series().finished(&self.head.method, status, took, bytes);
         let Some(arrived) = self.arrived else { return };
         let backends = route.and_then(|route| Some(&route.upstream.as_ref()?.backends));
         let site = self.edge.site();

@@ -37,6 +37,7 @@ mod retry;
 mod upstream;
 
 mod edge;
+mod sampler;
 mod site;
 
 mod access_log;

@@ -123,7 +123,7 @@ impl HttpServerApp for Listener {
             next = serve => next,
             () = overdue => {
                 // Dropping the turn closes the connection.
-                self.edge.metrics.refused(Refusal::HeadTooSlow);
+                self.edge.no_route.refused(Refusal::HeadTooSlow);
                 None
             }
         }

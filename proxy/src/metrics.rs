@@ -2,6 +2,7 @@
 
 pub(crate) mod client;
 pub(crate) mod pool;
+pub(crate) mod route;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,23 +10,38 @@ use std::time::Duration;
 
 use cirque_shared::metrics::http::HttpMetrics;
 use cirque_shared::metrics::{
-    Counter, CounterFamily, DURATION_BUCKETS, Gauge, GaugeFamily, Histogram, HistogramFamily, Registry,
+    Counter, CounterFamily, DURATION_BUCKETS, Gauge, GaugeFamily, Histogram, HistogramFamily, Reading,
+    Registry,
 };
 
-use crate::respond::Refusal;
 use crate::retry::{Failure, GiveUp};
+
 use client::ClientMetrics;
 use pool::{Families, MemberSeries, PoolSeries};
+use route::RouteSeries;
 
 /// What a probe may come to; a test compares with [`crate::upstream`]'s.
 pub(crate) const PROBES: [&str; 6] = ["success", "connect", "timeout", "broken", "status", "body"];
+
+/// What a backend may change to, and by whose word; a test compares with [`crate::upstream`]'s.
+pub(crate) const TRANSITIONS: [(&str, &str); 7] = [
+    ("up", "probe"),
+    ("down", "probe"),
+    ("ejected", "outlier"),
+    ("admitted", "outlier"),
+    ("active", "operator"),
+    ("draining", "operator"),
+    ("maintenance", "operator"),
+];
 
 /// The families of the edge.
 #[derive(Clone, Debug)]
 pub(crate) struct Metrics {
     pub(crate) http: HttpMetrics,
     pub(crate) registry: Registry,
-    pub(crate) refusals: HashMap<&'static str, Counter>,
+    routes: route::Families,
+    connect_seconds: HistogramFamily,
+    reuses: CounterFamily,
     pub(crate) access_log_dropped: Counter,
     pub(crate) client: ClientMetrics,
     pub(crate) reloads: Reloads,
@@ -68,6 +84,8 @@ pub(crate) struct BackendMetrics {
     attempts: CounterFamily,
     attempts_ok: Counter,
     answer: Histogram,
+    connect: Histogram,
+    pub(crate) reuses: Counter,
     failures: HashMap<&'static str, Counter>,
     transitions: HashMap<&'static str, Counter>,
     probes: HashMap<&'static str, Counter>,
@@ -84,7 +102,18 @@ impl Metrics {
         Self {
             http: HttpMetrics::new(registry),
             registry: registry.clone(),
-            refusals: refusals(registry),
+            routes: route::Families::new(registry),
+            connect_seconds: registry.histograms(
+                "proxy_upstream_connect_seconds",
+                "Time to a new connection to a backend, TLS included; failed ones are not in it.",
+                BACKEND,
+                DURATION_BUCKETS,
+            ),
+            reuses: counters(
+                "proxy_upstream_connection_reuses_total",
+                "Attempts that took an idle connection instead of a new one.",
+                BACKEND,
+            ),
             access_log_dropped: registry.counter(
                 "proxy_access_log_dropped_total",
                 "Access lines given up because their destination was too slow.",
@@ -119,8 +148,8 @@ impl Metrics {
             ),
             transitions: counters(
                 "proxy_backend_transitions_total",
-                "Changes of a backend's availability.",
-                &["upstream", "backend", "to"],
+                "Changes of a backend's availability, and whose word they were.",
+                &["upstream", "backend", "to", "cause"],
             ),
             probes: counters(
                 "proxy_probes_total",
@@ -172,7 +201,12 @@ impl Metrics {
             attempts_ok: self.attempts.with(&[upstream, backend, "200"]),
             answer: self.attempt_seconds.with(&labels),
             failures: named(&self.attempt_failures, &Failure::REASONS),
-            transitions: named(&self.transitions, &["up", "down", "ejected", "admitted"]),
+            transitions: TRANSITIONS
+                .iter()
+                .map(|(to, cause)| (*to, self.transitions.with(&[upstream, backend, to, cause])))
+                .collect(),
+            connect: self.connect_seconds.with(&labels),
+            reuses: self.reuses.with(&labels),
             probes: named(&self.probes, &PROBES),
             probe_seconds: self.probe_seconds.with(&labels),
             member: self.pool.member(upstream, backend),
@@ -194,20 +228,21 @@ impl Metrics {
         gone.is_retired.store(true, Ordering::Release);
         let [upstream, backend] = &gone.labels;
         self.pool.retire_member(upstream, backend);
-        for family in [&self.attempts, &self.attempt_failures, &self.transitions, &self.probes] {
+        for family in [&self.attempts, &self.attempt_failures, &self.transitions, &self.probes, &self.reuses]
+        {
             family.remove_where(&[("upstream", upstream), ("backend", backend)]);
         }
         for family in [&self.in_flight, &self.up] {
             family.remove(&[upstream, backend]);
         }
-        for family in [&self.attempt_seconds, &self.probe_seconds] {
+        for family in [&self.attempt_seconds, &self.probe_seconds, &self.connect_seconds] {
             family.remove(&[upstream, backend]);
         }
     }
 
-    /// Counts an answer of the edge's own.
-    pub(crate) fn refused(&self, refusal: Refusal) {
-        count(&self.refusals, refusal.reason());
+    /// The series of one route, from zero.
+    pub(crate) fn route(&self, route: &str) -> RouteSeries {
+        self.routes.route(&self.http, route)
     }
 }
 
@@ -263,6 +298,16 @@ impl BackendMetrics {
         count(&self.failures, failure.reason());
     }
 
+    /// A new connection took so long.
+    pub(crate) fn connected(&self, after: Duration) {
+        self.connect.observe(after);
+    }
+
+    /// How many attempts were answered, how long the heads took, and how many attempts failed.
+    pub(crate) fn so_far(&self) -> (Reading, u64) {
+        (self.answer.read(), self.failures.values().map(Counter::get).sum())
+    }
+
     /// Counts a change of availability.
     pub(crate) fn transition(&self, to: &'static str) {
         count(&self.transitions, to);
@@ -273,15 +318,6 @@ impl BackendMetrics {
         count(&self.probes, result);
         self.probe_seconds.observe(took);
     }
-}
-
-fn refusals(registry: &Registry) -> HashMap<&'static str, Counter> {
-    let family = registry.counters(
-        "proxy_refusals_total",
-        "Requests that did not get a whole answer from a backend, by reason.",
-        &["reason"],
-    );
-    Refusal::ALL.iter().map(|refusal| (refusal.reason(), family.with(&[refusal.reason()]))).collect()
 }
 
 fn reloads(registry: &Registry) -> Reloads {

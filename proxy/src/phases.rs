@@ -9,6 +9,7 @@ mod head;
 mod peer;
 mod translate;
 
+use std::os::fd::RawFd;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,6 +17,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
+use pingora::protocols::Digest;
 use pingora::proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorSource, ErrorType, Result};
@@ -96,33 +98,19 @@ impl Ctx {
 
     /// A silence that was cut short by the time of one attempt.
     fn of_attempt(&self, failure: Failure) -> Failure {
-        let exchange = self.exchange.as_ref();
-        let timeout = exchange.and_then(Exchange::attempt_timeout);
-        let took = exchange.map_or(Duration::ZERO, |exchange| exchange.began().elapsed());
-        match failure {
-            Failure::ReadTimeout | Failure::WriteTimeout
-                if timeout.is_some_and(|timeout| took >= timeout) =>
-            {
-                Failure::AttemptTimeout
-            }
-            failure => failure,
-        }
+        let Some(exchange) = &self.exchange else { return failure };
+        failure::cut_short(failure, exchange.began().elapsed(), exchange.attempt_timeout())
     }
 
     /// Ends the attempt and decides whether there is another one.
     fn fail(&mut self, session: &Session, failure: Failure) -> bool {
         let situation = Situation {
             is_replayable: !session.as_ref().retry_buffer_truncated(),
-            answer_started: session.response_written().is_some_and(|head| !is_interim(head)),
+            answer_started: session.response_written().is_some_and(|head| !failure::is_interim(head)),
         };
         let decision = self.exchange.as_mut().map(|exchange| exchange.fail(failure, situation));
         decision == Some(Decision::Retry)
     }
-}
-
-/// Whether a head only announces another one. 101 is final: the connection changes hands.
-fn is_interim(head: &ResponseHeader) -> bool {
-    head.status.is_informational() && head.status.as_u16() != 101
 }
 
 #[async_trait]
@@ -206,6 +194,19 @@ impl ProxyHttp for Phases {
         }
     }
 
+    async fn connected_to_upstream(
+        &self,
+        _session: &mut Session,
+        reused: bool,
+        _peer: &HttpPeer,
+        _fd: RawFd,
+        _digest: Option<&Digest>,
+        ctx: &mut Ctx,
+    ) -> Result<()> {
+        ctx.exchange()?.connected(reused);
+        Ok(())
+    }
+
     async fn upstream_request_filter(
         &self,
         session: &mut Session,
@@ -274,7 +275,7 @@ impl ProxyHttp for Phases {
         ctx: &mut Ctx,
     ) -> Result<()> {
         let status = head.status.as_u16();
-        if is_interim(head)
+        if failure::is_interim(head)
             || !ctx.exchange()?.is_retryable(status)
             || !ctx.fail(session, Failure::Status(status))
         {
@@ -292,7 +293,7 @@ impl ProxyHttp for Phases {
         head: &mut ResponseHeader,
         ctx: &mut Ctx,
     ) -> Result<()> {
-        if is_interim(head) {
+        if failure::is_interim(head) {
             return Ok(());
         }
         if let Some(turn) = &ctx.turn {

@@ -31,6 +31,7 @@ use crate::lifecycle::{Drain, Stop};
 use crate::operator::Book;
 use crate::phases::Phases;
 use crate::probes::Probes;
+use crate::sampler::Sampler;
 use crate::sockets::Sockets;
 
 /// More attempts than any policy allows: ours end before pingora's.
@@ -102,6 +103,7 @@ pub fn run(
         server.add_service(on_one_thread("certificates", CertificateWatch(doors)));
     }
     server.add_service(on_one_thread("probes", Probes(Arc::clone(&edge))));
+    server.add_service(on_one_thread("sampler", Sampler(Arc::clone(&edge))));
     let watch = alerting::watch(config, &edge);
     let alerting =
         Alerting { edge: Arc::clone(&edge), watch: watch.clone(), handover: Arc::clone(&handover) };

@@ -5,7 +5,6 @@
 
 use std::sync::Arc;
 
-use cirque_shared::metrics::http::RouteMetrics;
 use tokio::time::Instant;
 
 use crate::config::policy::RateLimit;
@@ -14,6 +13,7 @@ use crate::limit::concurrency::Count;
 use crate::limit::rate::Memory;
 use crate::metrics::Metrics;
 use crate::metrics::client::LimitMetrics;
+use crate::metrics::route::RouteSeries;
 use crate::operator::Orders;
 use crate::retry::budget::Budget;
 use crate::route::Table;
@@ -39,7 +39,7 @@ pub(crate) struct Route {
     /// The pool that answers, where one does.
     pub(crate) upstream: Option<Arc<Upstream>>,
     pub(crate) budget: Arc<Budget>,
-    pub(crate) metrics: Arc<RouteMetrics>,
+    pub(crate) metrics: Arc<RouteSeries>,
     /// The rate limits that hold.
     pub(crate) limits: Vec<Arc<Limit>>,
     /// The requests that it is working on, where there is a limit.
@@ -96,7 +96,7 @@ impl Site {
                         |before| Arc::clone(&before.budget),
                     ),
                     metrics: before.map_or_else(
-                        || Arc::new(metrics.http.route(&route.name)),
+                        || Arc::new(metrics.route(&route.name)),
                         |before| Arc::clone(&before.metrics),
                     ),
                     limits: route

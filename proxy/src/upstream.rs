@@ -8,6 +8,7 @@ pub(crate) mod idle;
 mod outcome;
 mod probe;
 mod queue;
+pub(crate) mod recent;
 mod shown;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

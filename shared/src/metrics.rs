@@ -13,7 +13,7 @@ use prometheus::core::{Collector, MetricVec, MetricVecBuilder};
 use prometheus::proto::MetricType;
 use prometheus::{Encoder as _, HistogramOpts, IntGaugeVec, Opts, TextEncoder};
 
-pub use sharded::{Counter, Histogram, UpDown};
+pub use sharded::{Counter, Histogram, Reading, UpDown};
 use sharded::{Counters, Histograms, UpDowns};
 
 /// Upper bounds in seconds: from a cached answer to the app's 30 s limit. 0.3 and 1.2 make the usual

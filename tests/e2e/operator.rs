@@ -3,8 +3,8 @@
 use std::fs;
 use std::time::Duration;
 
-use cirque_tests::process::{Signal, Stream};
-use cirque_tests::{Backend, Client, Connection, Edge, Load, Process, Reply, Request, ports};
+use cirque_tests::process::Stream;
+use cirque_tests::{Backend, Client, Connection, Edge, Load, Process, Reply, Request, eventually, ports};
 
 use crate::witness::nothing_in_flight;
 
@@ -326,37 +326,36 @@ fn a_page_in_the_operators_browser_gets_nothing() {
 }
 
 #[test]
-fn a_hundred_reloads_under_load_fail_no_request_and_cut_no_tunnel() {
-    let (a, b) = (Backend::named("a"), Backend::named("b"));
-    let tunnels = Backend::answering(Reply::tunnel("websocket"));
-    let builder = Edge::builder().backend(&a).backend(&b);
-    let mut edge = builder
-        .toml("routes = [{ name = 'all', paths = ['/*'], upstream = 'app' }, { name = 'ws', paths = ['/ws'], upstream = 'ws' }]")
-        .toml(&format!("upstreams.ws.backends = [{{ id = 'ws', address = '{}' }}]", tunnels.address()))
-        .start();
-    let mut tunnel = Connection::open(edge.address());
-    let upgrade = Request::get("/ws").header("Connection", "Upgrade").header("Upgrade", "websocket");
-    tunnel.exchange(&upgrade).unwrap().expect_status(101);
-    let load = Load::on(edge.address(), "/x").connections(4).per_second(400).start();
-    for round in 1..=100_u32 {
-        edge.rewrite(|file| {
-            let weights = format!("upstreams.app.read_timeout = '{}s'", 10 + round % 7);
-            let file = file.toml(&weights);
-            match round % 4 {
-                1 => file.without("a"),
-                2 => file.backend_with(&a, "weight = 3"),
-                3 => file.without("b"),
-                _ => file.backend(&b).without("a").backend(&a),
-            }
-        });
-        edge.process.signal(Signal::HUP);
-        edge.wait_for_metric("proxy_config_reloads_total", &[("result", "applied")], f64::from(round));
-        if round % 10 == 0 {
-            tunnel.write(b"still here").unwrap();
-            assert_eq!(tunnel.read_some(10).unwrap(), b"still here");
-        }
+fn what_a_backend_did_of_late_is_shown() {
+    let a = Backend::named("a");
+    let edge = Edge::before(&[&a]);
+    let id = "0123456789abcdef-of-the-one-that-failed";
+    let mut client = edge.client();
+    for _ in 0..2 {
+        client.get("/x").expect_status(200);
     }
-    load.stop().assert_all_ok();
-    drop(tunnel);
-    nothing_in_flight(&edge);
+    a.answer_on("/y", Reply::garbage("nonsense\r\n\r\n"));
+    edge.send(&Request::get("/y").header("X-Request-ID", id)).expect_status(502);
+    let shown = eventually(
+        "rates of the last seconds",
+        SOON,
+        || {
+            edge.get("/x").expect_status(200);
+            edge.upstreams()["upstreams"][0]["backends"][0].clone()
+        },
+        |shown| {
+            shown["recent"]["answers_per_second"].as_f64() > Some(0.0)
+                && shown["recent"]["p99_ms"].is_number()
+        },
+    );
+    assert_eq!(shown["last_errors"].as_array().map(Vec::len), Some(1), "{shown}");
+    assert_eq!(shown["last_errors"][0]["request_id"], id, "{shown}");
+    assert_eq!(shown["last_errors"][0]["reason"], "protocol", "{shown}");
+    let said = done(&edge, &["upstreams"]);
+    assert!(said.contains("ANSWERS/S") && said.contains("last error protocol"), "{said}");
+    let metrics = edge.metrics();
+    assert!(metrics.value("proxy_upstream_connection_reuses_total", &[("backend", "a")]) >= 1.0);
+    assert!(metrics.value("proxy_upstream_connect_seconds_count", &[("backend", "a")]) >= 1.0);
+    assert!(metrics.value("proxy_response_body_bytes_total", &[("route", "all")]) >= 1.0);
+    assert_eq!(metrics.value("proxy_refusals_total", &[("route", "all"), ("reason", "broken_answer")]), 1.0);
 }

@@ -1,10 +1,13 @@
 //! A change of the configuration is put to work whole or not at all, and disturbs nothing that it does not concern.
 
 use std::fs;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::SocketAddr;
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
 use cirque_tests::process::{Signal, Stream};
-use cirque_tests::{Backend, Connection, Edge, Load, Reply, Request, eventually};
+use cirque_tests::{Authority, Backend, Connection, Edge, Load, Reply, Request, eventually, ports};
 
 use crate::witness::{logged_backends, nothing_in_flight};
 
@@ -98,4 +101,103 @@ fn an_edge_that_cannot_read_its_operators_orders_does_not_start() {
     assert_eq!(edge.process.expect_exit(Duration::from_secs(10)), 1);
     let said = edge.process.text(Stream::Stderr);
     assert!(said.contains("operator.json") && said.contains("repair or remove it"), "{said}");
+}
+
+#[test]
+fn a_hundred_reloads_under_load_fail_no_request_and_cut_no_tunnel() {
+    let (a, b) = (Backend::named("a"), Backend::named("b"));
+    let tunnels = Backend::answering(Reply::tunnel("websocket"));
+    let authority = Authority::new();
+    let (certificate, secure) = (authority.issue("site", &["site.test"]), ports::address());
+    let builder = Edge::builder().backend(&a).backend(&b);
+    let listeners = format!(
+        "listeners = [{{ name = 'http', address = '{}' }}, \
+         {{ name = 'https', address = '{secure}', tls = {{ certificates = [{}] }} }}]",
+        builder.address(),
+        certificate.row()
+    );
+    let mut edge = builder
+        .toml("routes = [{ name = 'all', paths = ['/*'], upstream = 'app' }, { name = 'ws', paths = ['/ws'], upstream = 'ws' }]")
+        .toml(&format!("upstreams.ws.backends = [{{ id = 'ws', address = '{}' }}]", tunnels.address()))
+        .toml(&listeners)
+        .start();
+    let mut tunnel = Connection::open(edge.address());
+    let upgrade = Request::get("/ws").header("Connection", "Upgrade").header("Upgrade", "websocket");
+    tunnel.exchange(&upgrade).unwrap().expect_status(101);
+    let mut secured = Secured::open(secure);
+    let load = Load::on(edge.address(), "/x").connections(4).per_second(400).start();
+    for round in 1..=100_u32 {
+        edge.rewrite(|file| {
+            let weights = format!("upstreams.app.read_timeout = '{}s'", 10 + round % 7);
+            let file = file.toml(&weights);
+            match round % 4 {
+                1 => file.without("a"),
+                2 => file.backend_with(&a, "weight = 3"),
+                3 => file.without("b"),
+                _ => file.backend(&b).without("a").backend(&a),
+            }
+        });
+        if round % 25 == 1 {
+            authority.issue("site", &["site.test"]);
+        }
+        edge.process.signal(Signal::HUP);
+        wait_until_applied(&edge, round);
+        if round % 10 == 0 {
+            tunnel.write(b"still here").unwrap();
+            assert_eq!(tunnel.read_some(10).unwrap(), b"still here");
+            secured.expect_answer();
+        }
+    }
+    // The last change of the certificate is taken over at the second look that finds it.
+    let swapped = [("listener", "https"), ("result", "success")];
+    eventually(
+        "certificates are swapped",
+        Duration::from_secs(15),
+        || edge.metrics().value("proxy_tls_certificate_reloads_total", &swapped),
+        |swaps| *swaps >= 1.0,
+    );
+    secured.expect_answer();
+    load.stop().assert_all_ok();
+    drop((tunnel, secured));
+    nothing_in_flight(&edge);
+}
+
+/// A TLS connection, kept by openssl.
+struct Secured {
+    child: Child,
+    lines: BufReader<ChildStdout>,
+}
+
+impl Secured {
+    fn open(address: SocketAddr) -> Secured {
+        let mut child = Command::new("openssl")
+            .args(["s_client", "-quiet", "-connect", &address.to_string()])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("openssl is installed");
+        let lines = BufReader::new(child.stdout.take().expect("it is piped"));
+        Secured { child, lines }
+    }
+
+    /// Asks over the one connection, and reads the head of the answer; it has no body.
+    #[track_caller]
+    fn expect_answer(&mut self) {
+        let input = self.child.stdin.as_mut().expect("it is piped");
+        input.write_all(b"HEAD /x HTTP/1.1\r\nHost: site.test\r\n\r\n").unwrap();
+        let (mut status, mut line) = (String::new(), String::new());
+        self.lines.read_line(&mut status).unwrap();
+        while self.lines.read_line(&mut line).unwrap() > 2 {
+            line.clear();
+        }
+        assert!(status.starts_with("HTTP/1.1 200"), "{status}");
+    }
+}
+
+impl Drop for Secured {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
 }

@@ -18,7 +18,7 @@ const PROXY: Layers = Layers {
     rows: &[
         &["server", "fuzzing", "token"],
         &["lifecycle", "front", "gate"],
-        &["admin", "listener", "probes", "alerting"],
+        &["admin", "listener", "probes", "sampler", "alerting"],
         &["control", "handover"],
         &["sockets"],
         &["phases", "http1"],

@@ -6,6 +6,7 @@ use tokio::time::Instant;
 use crate::config;
 use crate::site::{Route, Site};
 use crate::upstream::availability::{Outlier, Probe};
+use crate::upstream::recent::{Noted, Rates};
 use crate::upstream::{Member, Upstream};
 
 #[derive(Serialize)]
@@ -34,6 +35,10 @@ pub(super) struct BackendView<'a> {
     comment: String,
     probe: &'static str,
     outlier: &'static str,
+    /// The last seconds.
+    recent: Rates,
+    /// The newest first.
+    last_errors: Vec<Noted>,
 }
 
 #[derive(Serialize)]
@@ -89,6 +94,8 @@ pub(super) fn backend<'a>(
             Outlier::Admitted { .. } => "admitted",
             Outlier::Ejected { .. } => "ejected",
         },
+        recent: member.recent.rates(&member.sample(Instant::now())),
+        last_errors: member.recent.errors(),
     }
 }
 

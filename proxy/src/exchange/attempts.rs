@@ -63,6 +63,17 @@ impl Exchange {
         Ok(&self.active.insert(Active { chosen, began: now, status: None, is_judged: false }).chosen)
     }
 
+    /// The attempt has a connection: an idle one, or a new one since it began.
+    pub(crate) fn connected(&self, is_reused: bool) {
+        let Some(active) = &self.active else { return };
+        let metrics = &active.chosen.lease.metrics;
+        if is_reused {
+            metrics.reuses.inc();
+        } else {
+            metrics.connected(active.began.elapsed());
+        }
+    }
+
     /// An attempt failed: the backend is judged, and the answer says whether to try another one.
     pub(crate) fn fail(&mut self, failure: Failure, situation: Situation) -> Decision {
         let Some(mut active) = self.active.take() else { return Decision::GiveUp(GiveUp::NoneLeft) };
@@ -75,7 +86,7 @@ impl Exchange {
             active.chosen.lease.metrics.failed(failure);
         } else {
             self.tried.push(active.chosen.lease.index);
-            judge(&route, &mut active, Some(failure));
+            judge(&route, &mut active, Some(failure), &self.head.id);
         }
         let attempts = u32::try_from(self.tried.len()).unwrap_or(u32::MAX);
         let pause =
@@ -120,7 +131,7 @@ impl Exchange {
     pub(crate) fn succeed(&mut self) {
         if let (Some(mut active), Some(route)) = (self.active.take(), self.route.clone()) {
             let failure = active.status.map(Failure::Status).filter(|failure| fault_of(*failure).is_some());
-            judge(&route, &mut active, failure);
+            judge(&route, &mut active, failure, &self.head.id);
             if let (None, false, Some(upstream)) = (failure, self.tried.is_empty(), &route.upstream) {
                 upstream.metrics.retry_success.inc();
             }
@@ -155,7 +166,7 @@ impl Exchange {
 }
 
 /// Tells the pool, once, how an attempt went. A bad answer counts, whether it was retried or passed on.
-fn judge(route: &Route, active: &mut Active, failure: Option<Failure>) {
+fn judge(route: &Route, active: &mut Active, failure: Option<Failure>, request_id: &str) {
     let Some(upstream) = &route.upstream else { return };
     if std::mem::replace(&mut active.is_judged, true) {
         return;
@@ -167,5 +178,6 @@ fn judge(route: &Route, active: &mut Active, failure: Option<Failure>) {
     if is_listed || !matches!(failure, Failure::Status(_)) {
         active.chosen.lease.metrics.failed(failure);
     }
+    active.chosen.lease.recent.note(failure.reason(), request_id);
     upstream.failed(&active.chosen, failure, is_listed, now);
 }

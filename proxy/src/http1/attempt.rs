@@ -77,6 +77,7 @@ impl Connection<'_> {
         backend: &Backend,
     ) -> Result<(Peer, Answer), Ended> {
         let mut peer = self.connect(backend, work, exchange.deadline(), exchange.began()).await?;
+        exchange.connected(peer.is_reused);
         let out = &mut peer.out.bytes;
         let id = &exchange.head().id;
         out.reserve(work.request.len + HEAD_ROOM);

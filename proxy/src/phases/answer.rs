@@ -4,8 +4,9 @@ use bytes::Bytes;
 use pingora::http::ResponseHeader;
 use pingora::proxy::Session;
 
+use super::Ctx;
+use super::failure::is_interim;
 use super::head::{edit_answer, facts};
-use super::{Ctx, is_interim};
 use crate::config::policy::Action;
 use crate::config::template::Facts;
 use crate::respond::{self, Answer, Refusal};

@@ -1,5 +1,8 @@
 //! Decides what a pingora error means: whose fault, and which of our failures.
 
+use std::time::Duration;
+
+use pingora::http::ResponseHeader;
 use pingora::{Error, ErrorType};
 
 use crate::respond::Refusal;
@@ -42,6 +45,23 @@ pub(super) fn of_client(error: &Error) -> Refusal {
         // A stream that was reset, or the connection below it.
         | ErrorType::H2Error => Refusal::ClientLeft,
         _ => Refusal::Malformed,
+    }
+}
+
+/// Whether a head only announces another one. 101 is final: the connection changes hands.
+pub(super) fn is_interim(head: &ResponseHeader) -> bool {
+    head.status.is_informational() && head.status.as_u16() != 101
+}
+
+/// A silence that was cut short by the time of one attempt is the attempt's.
+pub(super) fn cut_short(failure: Failure, took: Duration, attempt_timeout: Option<Duration>) -> Failure {
+    match failure {
+        Failure::ReadTimeout | Failure::WriteTimeout
+            if attempt_timeout.is_some_and(|timeout| took >= timeout) =>
+        {
+            Failure::AttemptTimeout
+        }
+        failure => failure,
     }
 }
 

@@ -9,11 +9,13 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use super::availability::Availability;
 use super::availability::tally::Tally;
 use super::idle::Pool;
 use super::queue::Queue;
+use super::recent::{Recent, Sample};
 use crate::balance::load::Penalty;
 use crate::config;
 use crate::config::policy::Reach;
@@ -48,6 +50,8 @@ pub(crate) struct Backend {
     pub(super) tally: Tally,
     /// What recent failures add to its load.
     pub(super) penalty: Penalty,
+    /// What it did of late.
+    pub(crate) recent: Recent,
     /// Who waits for room in its pool.
     queue: Arc<Queue>,
     in_flight: AtomicU32,
@@ -98,6 +102,7 @@ impl Backend {
             suspected: Notify::new(),
             tally: Tally::default(),
             penalty: Penalty::default(),
+            recent: Recent::default(),
             queue,
             in_flight: AtomicU32::new(0),
             returned_at: AtomicU64::new(new_since.unwrap_or(0)),
@@ -156,6 +161,12 @@ impl Backend {
     /// Whether the operator took it out of rotation.
     pub(crate) fn is_out(&self) -> bool {
         self.blocked_until.load(Ordering::Acquire) == OUT
+    }
+
+    /// What its counters say now.
+    pub(crate) fn sample(&self, at: Instant) -> Sample {
+        let (answers, failed) = self.metrics.so_far();
+        Sample { at, answers, failed }
     }
 
     /// Makes the availability known.

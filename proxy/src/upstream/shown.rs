@@ -91,12 +91,18 @@ impl Upstream {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::metrics::TRANSITIONS;
     use crate::metrics::pool::{EJECTIONS, STATES};
-    use crate::upstream::availability::Reason;
+    use crate::operator::Duty;
+    use crate::upstream::availability::{Change, Reason};
 
     #[test]
     fn every_name_has_a_series() {
         assert_eq!(State::ALL.map(State::name), STATES);
         assert_eq!(Reason::ALL.map(Reason::name), EJECTIONS);
+        let ordered = [Duty::Active, Duty::Draining, Duty::Maintenance].map(Change::Ordered);
+        let found = [Change::Up, Change::Down, Change::Ejected(Reason::ALL[0]), Change::Admitted];
+        let counted = found.into_iter().chain(ordered).map(Change::name);
+        assert!(counted.eq(TRANSITIONS.map(|(to, _)| to)));
     }
 }

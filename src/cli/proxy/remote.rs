@@ -172,8 +172,8 @@ impl Remote {
             return Ok(());
         }
         say(&format!(
-            "{:<16} {:<16} {:<28} {:>6} {:>9}  STATE",
-            "UPSTREAM", "BACKEND", "ADDRESS", "WEIGHT", "IN FLIGHT"
+            "{:<16} {:<16} {:<28} {:>6} {:>9} {:>9} {:>7} {:>9}  STATE",
+            "UPSTREAM", "BACKEND", "ADDRESS", "WEIGHT", "IN FLIGHT", "ANSWERS/S", "FAILS/S", "P99"
         ));
         for upstream in state["upstreams"].as_array().into_iter().flatten() {
             for backend in upstream["backends"].as_array().into_iter().flatten() {
@@ -323,12 +323,19 @@ fn row(upstream: &str, backend: &Value) -> String {
     if !text("comment").is_empty() {
         state += &format!(" \"{}\"", text("comment"));
     }
+    let recent = &backend["recent"];
+    let p99 = recent["p99_ms"].as_f64().map_or_else(|| "-".to_owned(), |p99| format!("{p99:.1} ms"));
+    if let Some(newest) = backend["last_errors"].get(0) {
+        state += &format!("; last error {} at {}", newest["reason"], newest["at"]).replace('"', "");
+    }
     format!(
-        "{upstream:<16} {:<16} {:<28} {:>6} {:>9}  {state}",
+        "{upstream:<16} {:<16} {:<28} {:>6} {:>9} {:>9.1} {:>7.1} {p99:>9}  {state}",
         text("id"),
         text("address"),
         number(backend, "weight"),
         number(backend, "in_flight"),
+        recent["answers_per_second"].as_f64().unwrap_or_default(),
+        recent["failures_per_second"].as_f64().unwrap_or_default(),
     )
 }
 
