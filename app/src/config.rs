@@ -29,6 +29,8 @@ pub struct Config {
     pub cache: Cache,
     /// `[posts]`.
     pub posts: Posts,
+    /// `[queue]`.
+    pub queue: Queue,
     /// `[health]`.
     pub health: Health,
     /// `[alerts]`.
@@ -161,6 +163,51 @@ pub struct Cache {
     pub stale_while_revalidate: Duration,
     /// After its time, how long an answer is served when it cannot be made anew.
     pub stale_if_error: Duration,
+    /// Who is told what has changed.
+    pub purge_url: Option<String>,
+}
+
+/// What is done later, and how.
+#[derive(Clone, Debug)]
+pub struct Queue {
+    /// Jobs that one process does at once; 0 does none.
+    pub workers: usize,
+    /// About how often a process asks for jobs that nobody told it of.
+    pub poll: Duration,
+    /// How long a job belongs to a worker without another word.
+    pub lease: Duration,
+    /// How long jobs that are done are kept.
+    pub keep_done: Duration,
+    /// How long jobs that were buried are kept.
+    pub keep_buried: Duration,
+    /// `[queue.default]`.
+    pub default: QueueLimits,
+    /// `[queue.mail]`.
+    pub mail: QueueLimits,
+    /// `[queue.webhooks]`.
+    pub webhooks: QueueLimits,
+}
+
+impl Queue {
+    /// The limits of the queue of this name.
+    pub fn limits(&self, queue: &str) -> QueueLimits {
+        match queue {
+            "mail" => self.mail,
+            "webhooks" => self.webhooks,
+            _ => self.default,
+        }
+    }
+}
+
+/// What may happen at once in one queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct QueueLimits {
+    /// Jobs in one process; 0 for as many as it has workers.
+    pub at_once: u32,
+    /// Jobs in all processes together; 0 for any number.
+    pub in_fleet: u32,
+    /// How often a job may begin, all processes together.
+    pub rate: Option<Rate>,
 }
 
 /// How posts are listed.

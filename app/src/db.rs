@@ -17,6 +17,7 @@ use sqlx::{PgPool, Postgres, Sqlite, SqlitePool, Transaction};
 
 pub use dialect::Dialect;
 pub use error::Error;
+pub use postgres::Wakeups;
 pub use row::{Cells, Row};
 
 use self::dialect::built;
@@ -112,6 +113,18 @@ impl Db {
             sqlx::query(dialect::MUCH_TIME).execute(&mut **transaction).await?;
         }
         Ok(writer)
+    }
+
+    /// What other processes tell over `channel`; `None` where the database carries no such notices.
+    ///
+    /// # Errors
+    ///
+    /// See [`Error`].
+    pub async fn wakeups(&self, channel: &str) -> Result<Option<Wakeups>, Error> {
+        match &self.pools {
+            Pools::Sqlite { .. } => Ok(None),
+            Pools::Postgres { writers, .. } => Wakeups::listen(writers, channel).await.map(Some),
+        }
     }
 
     /// Brings the gauges of the pools up to date; called before they are read.
@@ -265,14 +278,32 @@ impl Writer<'_> {
         self.fetch_optional(sql, values).await
     }
 
+    /// Carries out a `change` with a `RETURNING` clause and hands out all its rows. Callers bound the change.
+    ///
+    /// # Errors
+    ///
+    /// See [`Error`].
+    pub async fn returning_all(&mut self, change: &impl Change) -> Result<Vec<Row>, Error> {
+        let (sql, values) = self.dialect().build(change);
+        self.fetch_all(sql, values).await
+    }
+
     /// All rows of `select` as this transaction sees them. Callers bound it with a limit.
     ///
     /// # Errors
     ///
     /// See [`Error`].
     pub async fn all(&mut self, select: &SelectStatement) -> Result<Vec<Row>, Error> {
-        self.statements.inc();
         let (sql, values) = self.dialect().build(select);
+        self.fetch_all(sql, values).await
+    }
+
+    async fn fetch_all(
+        &mut self,
+        sql: String,
+        values: sea_query_sqlx::SqlxValues,
+    ) -> Result<Vec<Row>, Error> {
+        self.statements.inc();
         let _running = self.slow.begin(&sql, "write");
         Ok(match &mut self.transaction {
             Held::Sqlite(held) => {

@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use crate::error::NOT_SERVING;
 use crate::moment::Moment;
+use crate::queue::look;
 use crate::state::AppState;
 use crate::{answer, settings};
 
@@ -45,9 +46,16 @@ struct Word {
 
 /// `GET /api/health`: asks the database. 503 only when it does not answer in time.
 pub async fn health(State(state): State<AppState>) -> Response {
-    let probed = tokio::time::timeout(state.health_timeout, settings::probe(&state.db)).await;
-    let trouble = match probed {
-        Ok(Ok(())) => None,
+    let probing = async {
+        settings::probe(&state.db).await?;
+        look::depths(&state.db, state.clock.now()).await
+    };
+    let mut depths = Vec::new();
+    let trouble = match tokio::time::timeout(state.health_timeout, probing).await {
+        Ok(Ok(found)) => {
+            depths = found;
+            None
+        }
         Ok(Err(error)) => Some(cirque_shared::report::chain(&error)),
         Err(_) => Some("no answer in time".to_owned()),
     };
@@ -61,8 +69,8 @@ pub async fn health(State(state): State<AppState>) -> Response {
         services: Services {
             database,
             cache: if state.cache.is_on() { Part::Ok } else { Part::Disabled },
-            queue: Part::Disabled,
-            queue_size: 0,
+            queue: database,
+            queue_size: depths.iter().map(|depth| depth.pending).sum(),
         },
     };
     let status = if is_healthy { StatusCode::OK } else { NOT_SERVING };

@@ -19,8 +19,11 @@ pub mod health;
 pub mod idempotency;
 pub mod identity;
 pub mod index;
+pub mod listeners;
 pub mod openapi;
 pub mod posts;
+pub mod steering;
+pub mod work;
 
 pub mod authors;
 pub mod categories;
@@ -41,8 +44,12 @@ pub mod query;
 pub mod alerts;
 pub mod changes;
 pub mod db;
+pub mod events;
+pub mod jobs;
 pub mod metrics;
+pub mod outbound;
 pub mod passwords;
+pub mod queue;
 pub mod settings;
 
 pub mod check;

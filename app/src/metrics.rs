@@ -1,5 +1,6 @@
 //! Declares every metric of the app tier, once.
 
+mod queue;
 mod ratio;
 
 use std::collections::HashMap;
@@ -9,6 +10,8 @@ use cirque_shared::metrics::{Counter, Gauge, GaugeFamily, Registry, process};
 use tokio::time::Instant;
 
 use ratio::Ratio;
+
+pub use self::queue::{Numbers as QueueNumbers, QueueMetrics};
 
 /// The metrics of one node.
 #[derive(Debug)]

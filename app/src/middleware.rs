@@ -15,6 +15,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use crate::client::{self, Client};
 use crate::error::ApiError;
+use crate::events::Cause;
 use crate::idempotency;
 use crate::state::AppState;
 
@@ -31,6 +32,7 @@ const X_SERVED_BY: HeaderName = HeaderName::from_static("x-served-by");
 pub async fn around(State(state): State<AppState>, mut request: Request, next: Next) -> Response {
     let id = RequestId::of(request.headers());
     request.extensions_mut().insert(id.clone());
+    request.extensions_mut().insert(Cause::request(id.as_str()));
     if let Some(Peer(peer)) = request.extensions().get().copied() {
         let address = client::address(peer.ip(), request.headers(), &state.trusted_proxies);
         request.extensions_mut().insert(Client(address));

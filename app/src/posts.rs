@@ -1,6 +1,7 @@
 //! Decides what a post is: its columns, and how a row of some of them is read.
 
 pub mod edit;
+mod events_of;
 pub mod fields;
 pub mod filter;
 pub mod handlers;

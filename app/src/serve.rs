@@ -13,8 +13,10 @@ use crate::accept::Acceptor;
 use crate::alerting::Look;
 use crate::config::Config;
 use crate::posts::{popularity, schedule};
+use crate::queue::Queue;
 use crate::router::{TEMPLATES, router};
 use crate::state::{AppState, Unready};
+use crate::{listeners, work};
 
 /// How long a stop waits for the database to close.
 const CLOSING: Duration = Duration::from_secs(2);
@@ -100,6 +102,10 @@ impl Node {
         let look = Arc::new(Look::new(self.state.clone()));
         let alerting = self.state.watch.clone().run(look, stop.clone().cancelled_owned());
         let alerting = tokio::spawn(alerting);
+        let queues = Queue::ALL.to_vec();
+        let working =
+            tokio::spawn(listeners::worker(&self.state, queues, self.grace_period).run(stop.clone()));
+        let counting = tokio::spawn(work::observe(self.state.clone(), stop.clone()));
         let serving = self.acceptor.run(router(&self.state), stop.clone(), self.grace_period);
         let stopping = async {
             stopped.await;
@@ -119,9 +125,9 @@ impl Node {
                 );
             }
         }
-        let _ = tokio::time::timeout(CLOSING, scheduling).await;
-        let _ = tokio::time::timeout(CLOSING, ordering).await;
-        let _ = tokio::time::timeout(CLOSING, alerting).await;
+        let _ =
+            tokio::time::timeout(CLOSING, async { tokio::join!(scheduling, ordering, alerting, counting) }).await;
+        let _ = tokio::time::timeout(self.grace_period + CLOSING, working).await;
         // A statement that outlives its request must not outlive the grace period.
         let _ = tokio::time::timeout(CLOSING, self.state.db.close()).await;
         drained

@@ -20,10 +20,12 @@ use crate::config::{self, Config};
 use crate::db::{Db, Open};
 use crate::lifecycle::Lifecycle;
 use crate::limit::Limiter;
-use crate::metrics::{CacheMetrics, DatabaseMetrics, Metrics};
+use crate::metrics::{CacheMetrics, DatabaseMetrics, Metrics, QueueMetrics};
 use crate::moment::Clock;
+use crate::outbound::Outbound;
 use crate::page::cursor::Key;
 use crate::passwords::Passwords;
+use crate::queue::Bell;
 use crate::{db, settings};
 
 /// One node's state. Cheap to clone.
@@ -39,6 +41,14 @@ pub struct Inner {
     pub cache: Cache,
     /// Who has asked too often.
     pub limiter: Limiter,
+    /// Tells this node's workers of new jobs.
+    pub bell: Bell,
+    /// What is counted of jobs.
+    pub queue_metrics: QueueMetrics,
+    /// `[queue]`.
+    pub queue: config::Queue,
+    /// Calls others' servers.
+    pub outbound: Outbound,
     /// What the time is.
     pub clock: Clock,
     /// Signs cursors.
@@ -51,6 +61,8 @@ pub struct Inner {
     pub trusted_proxies: Vec<IpNet>,
     /// What links start with.
     pub public_url: String,
+    /// Who is told what to forget.
+    pub purge_url: Option<String>,
     /// The node's name, as it is sent in `X-Served-By`.
     pub node: HeaderValue,
     /// Everything that is counted.
@@ -132,12 +144,17 @@ impl AppState {
             db,
             cache,
             limiter: Limiter::new(config.limits.clone()),
+            bell: Bell::default(),
+            queue_metrics: QueueMetrics::new(&registry),
+            queue: config.queue.clone(),
+            outbound: Outbound::new(config),
             clock,
             cursor_key,
             passwords: Passwords::default(),
             auth: config.auth.clone(),
             trusted_proxies: config.server.trusted_proxies.clone(),
             public_url: config.server.public_url.clone(),
+            purge_url: config.cache.purge_url.clone(),
             node,
             metrics: Metrics::new(registry, templates, config.metrics.guide_names),
             lifecycle: Lifecycle::default(),
@@ -147,6 +164,14 @@ impl AppState {
             database_was_up: AtomicBool::new(true),
             health_timeout: config.health.timeout,
         })))
+    }
+}
+
+impl AppState {
+    /// To be called after a write is committed: this node's next answers show it, and its workers begin what follows.
+    pub async fn written(&self) {
+        self.bell.ring();
+        self.cache.catch_up().await;
     }
 }
 

@@ -1,12 +1,14 @@
 //! `cirque app …`: serves the API and prepares its database.
 
 mod accounts;
+mod queue;
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use cirque_app::config::Config;
+use cirque_app::queue::Queue;
 use clap::{Args, Subcommand};
 use serde_json::Value;
 
@@ -25,6 +27,12 @@ pub(super) enum Command {
     /// Fill an empty database with demo articles, the same ones for the same number.
     #[command(after_help = "Example:\n  cirque app seed --posts 500 --database sqlite:var/app.db")]
     Seed(Seed),
+    /// Do jobs in the foreground, beside or instead of the nodes; SIGTERM or Ctrl-C stops it once nothing is in hand.
+    #[command(after_help = "Example:\n  cirque app work --queue mail --jobs 4 --database sqlite:var/app.db")]
+    Work(Work),
+    /// Jobs: see them and steer them.
+    #[command(subcommand)]
+    Queue(queue::Command),
     /// Accounts: who may sign in, and as what.
     #[command(subcommand)]
     User(accounts::User),
@@ -85,6 +93,19 @@ pub(super) struct Migrate {
     /// With --status: one JSON object per line.
     #[arg(long, requires = "status")]
     json: bool,
+}
+
+/// What to work at.
+#[derive(Debug, Args)]
+pub(super) struct Work {
+    #[command(flatten)]
+    place: Where,
+    /// Only this queue (default, mail or webhooks); may be given several times.
+    #[arg(long = "queue", value_parser = queue::queue)]
+    queues: Vec<Queue>,
+    /// Jobs at once instead of the file's.
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    jobs: Option<u16>,
 }
 
 /// What to fill in.
@@ -152,6 +173,15 @@ pub(super) fn run(command: Command) -> Result<(), Failure> {
             outcome.login().iter().for_each(|login| say(login));
             Ok(())
         }
+        Command::Work(work) => {
+            let mut config = work.place.load()?;
+            // Who says `work` means it, whatever the nodes are told.
+            config.queue.workers = work.jobs.map_or(config.queue.workers.max(1), usize::from);
+            cirque_shared::telemetry::init(config.log.level, config.log.format, &["sqlx", "hyper"], &[]);
+            let queues = if work.queues.is_empty() { Queue::ALL.to_vec() } else { work.queues };
+            Ok(block_on(cirque_app::work::run(config, queues))??)
+        }
+        Command::Queue(command) => queue::run(&command),
         Command::User(command) => accounts::user(&command),
         Command::Token(command) => accounts::token(&command),
         Command::Check { live: Some(address), .. } => live(&address),

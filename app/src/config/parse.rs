@@ -1,5 +1,7 @@
 //! Turns what a file says into a [`Config`], noting everything that is out of range.
 
+mod later;
+
 use std::fmt::{Debug, Display};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -34,8 +36,9 @@ pub fn parse(raw: raw::File, problems: &mut Problems) -> Config {
         database: database(raw.database.unwrap_or_default(), problems),
         auth: auth(&raw.auth.unwrap_or_default(), problems),
         limits: limits(raw.limits.unwrap_or_default(), problems),
-        cache: cache(&raw.cache.unwrap_or_default(), problems),
+        cache: cache(raw.cache.unwrap_or_default(), problems),
         posts: posts(&raw.posts.unwrap_or_default(), problems),
+        queue: later::queue(raw.queue.unwrap_or_default(), problems),
         health: Health { timeout: timeout("health.timeout", raw.health.and_then(|h| h.timeout), problems) },
         alerts: alert::config::parse(
             raw.alerts.unwrap_or_default(),
@@ -76,7 +79,7 @@ fn server(raw: raw::Server, problems: &mut Problems) -> Server {
         host,
         port: problems.require("server.port", raw.port),
         node: node(raw.node, problems),
-        public_url: public_url(raw.public_url, problems),
+        public_url: address("server.public_url", raw.public_url, problems).trim_end_matches('/').to_owned(),
         trusted_proxies: networks("server.trusted_proxies", raw.trusted_proxies, problems),
         max_connections: connections.check("server.max_connections", raw.max_connections, problems),
         header_timeout,
@@ -114,16 +117,17 @@ fn node(raw: Option<String>, problems: &mut Problems) -> Option<String> {
     Some(node)
 }
 
-fn public_url(raw: Option<String>, problems: &mut Problems) -> String {
+/// An address on the web, or nothing.
+fn address(key: &str, raw: Option<String>, problems: &mut Problems) -> String {
     let url = raw.unwrap_or_default();
     let is_origin = ["http://", "https://"].iter().any(|scheme| {
         let rest = url.strip_prefix(scheme).unwrap_or_default();
         !rest.is_empty() && !rest.contains(['?', '#', ' ', '"'])
     });
     if !url.is_empty() && !is_origin {
-        problems.push("server.public_url", "must be empty or start with http:// or https:// and a host");
+        problems.push(key, "must be empty or start with http:// or https:// and a host");
     }
-    url.trim_end_matches('/').to_owned()
+    url
 }
 
 fn database(raw: raw::Database, problems: &mut Problems) -> Database {
@@ -192,7 +196,7 @@ fn rate(key: &str, written: Option<String>, problems: &mut Problems) -> Option<R
     None
 }
 
-fn cache(raw: &raw::Cache, problems: &mut Problems) -> Cache {
+fn cache(raw: raw::Cache, problems: &mut Problems) -> Cache {
     let size =
         Range { least: ByteSize(0), most: ByteSize(64 << 30), show: |size| format!("{} bytes", size.0) };
     let max_size = size.check("cache.max_size", raw.max_size, problems).0;
@@ -208,6 +212,7 @@ fn cache(raw: &raw::Cache, problems: &mut Problems) -> Cache {
         client_max_age: time("cache.client_max_age", raw.client_max_age, 1),
         stale_while_revalidate: time("cache.stale_while_revalidate", raw.stale_while_revalidate, 1),
         stale_if_error: time("cache.stale_if_error", raw.stale_if_error, 7),
+        purge_url: Some(address("cache.purge_url", raw.purge_url, problems)).filter(|url| !url.is_empty()),
     }
 }
 

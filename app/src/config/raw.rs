@@ -21,6 +21,8 @@ cirque_shared::raw! {
         pub cache: Cache,
         /// How posts are listed.
         pub posts: Posts,
+        /// What is done later.
+        pub queue: Queue,
         /// How health is judged.
         pub health: Health,
         /// What is told when something goes wrong.
@@ -123,6 +125,38 @@ cirque_shared::raw! {
         pub stale_while_revalidate: Duration,
         /// 0s to 168h.
         pub stale_if_error: Duration,
+        /// `http://…` or `https://…`; "" for nobody.
+        pub purge_url: String,
+    }
+
+    /// `[queue]`.
+    pub struct Queue {
+        /// 0 to 1000.
+        pub workers: usize,
+        /// 50ms to 1m.
+        pub poll: Duration,
+        /// 1s to 1h.
+        pub lease: Duration,
+        /// 1m to 8760h.
+        pub keep_done: Duration,
+        /// 1h to 8760h.
+        pub keep_buried: Duration,
+        /// `[queue.default]`.
+        pub default: QueueLimits,
+        /// `[queue.mail]`.
+        pub mail: QueueLimits,
+        /// `[queue.webhooks]`.
+        pub webhooks: QueueLimits,
+    }
+
+    /// What may happen at once in one queue.
+    pub struct QueueLimits {
+        /// 0 to 1000; 0 for any number.
+        pub at_once: u32,
+        /// 0 to 10000; 0 for any number.
+        pub in_fleet: u32,
+        /// `COUNT/TIME`; "" for none.
+        pub rate: String,
     }
 
     /// `[posts]`.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use sqlx::pool::PoolConnectionMetadata;
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::postgres::{PgConnectOptions, PgListener, PgPoolOptions};
 use sqlx::{Connection as _, PgConnection, PgPool};
 
 use super::Error;
@@ -53,6 +53,31 @@ fn pool(config: &Database, connections: u32) -> PgPoolOptions {
 /// Whether the connection may be used; one that rested for long is asked first, the others cost no round trip.
 async fn tried(connection: &mut PgConnection, rested: PoolConnectionMetadata) -> Result<bool, sqlx::Error> {
     Ok(rested.idle_for < TRIED_AFTER || connection.ping().await.is_ok())
+}
+
+/// What is told over a channel, on a connection of its own that belongs to no request.
+#[derive(Debug)]
+pub struct Wakeups(PgListener);
+
+impl Wakeups {
+    pub(super) async fn listen(writers: &PgPool, channel: &str) -> Result<Self, Error> {
+        let options = (*writers.connect_options()).clone();
+        let own = PgPoolOptions::new().max_connections(1).connect_lazy_with(options);
+        let mut listener = PgListener::connect_with(&own).await?;
+        listener.listen(channel).await?;
+        Ok(Self(listener))
+    }
+
+    /// Waits for a notice.
+    ///
+    /// # Errors
+    ///
+    /// See [`Error`]; the connection is gone then.
+    pub async fn next(&mut self) -> Result<(), Error> {
+        // Without a notice the connection was lost and made anew: something may have been told meanwhile.
+        self.0.try_recv().await?;
+        Ok(())
+    }
 }
 
 fn cannot_open(config: &Database, source: sqlx::Error) -> Error {

@@ -13,6 +13,7 @@ use crate::answer;
 use crate::body::{self, Body, Given};
 use crate::db::{self, Writer};
 use crate::error::{ApiError, Code};
+use crate::events::Cause;
 use crate::idempotency::Slot;
 use crate::identity::{Ability, Identity, Signed};
 use crate::links::Links;
@@ -37,6 +38,7 @@ pub async fn create(
     identity.require(Ability::WritePosts)?;
     Params::parse(uri.query(), &[]).finish()?;
     let slot = request.extensions().get::<Slot>().cloned();
+    let cause = Cause::of(request.extensions());
     let bytes = body::bytes(request).await?;
     let now = state.clock.now();
     let (body, post) = understood(bytes, NEW, None, now).await?;
@@ -45,7 +47,7 @@ pub async fn create(
     loop {
         tries += 1;
         let mut post = Post { author_id: identity.author, ..post.clone() };
-        match insert(&state, &body, &mut post, slot.as_ref()).await {
+        match insert(&state, &body, &mut post, (slot.as_ref(), &cause)).await {
             Err(Failed::Database(db::Error::Refused(..))) if !has_slug && tries < TRIES => {}
             Err(failed) => return Err(failed.into()),
             Ok(response) => return Ok(response),
@@ -58,14 +60,14 @@ async fn insert(
     state: &AppState,
     body: &Body,
     post: &mut Post,
-    slot: Option<&Slot>,
+    (slot, cause): (Option<&Slot>, &Cause),
 ) -> Result<Response, Failed> {
     let mut body = body.again();
     let mut writer = state.db.write().await?;
     let tags = body.ids("tags").value().unwrap_or_default();
     check(&mut writer, &mut body, post, None, &tags).await?;
     body.finish()?;
-    writing::insert(&mut writer, post, &tags).await?;
+    writing::insert(&mut writer, post, &tags, cause).await?;
     let shown = Shown::of(state, post, &tags).await?;
     let location = HeaderValue::from_str(&Links { base: &state.public_url }.post("v1", &post.slug));
     let location = location.unwrap_or_else(|_| HeaderValue::from_static(""));
@@ -74,7 +76,7 @@ async fn insert(
         slot.keep(&mut writer, StatusCode::CREATED, &headers, shown.body()).await?;
     }
     writer.commit().await?;
-    state.cache.catch_up().await;
+    state.written().await;
     let mut response = shown.response(StatusCode::CREATED);
     response.headers_mut().insert(header::LOCATION, location);
     Ok(response)
@@ -95,7 +97,7 @@ pub async fn change(
     identity.require(Ability::WritePosts)?;
     Params::parse(uri.query(), &[]).finish()?;
     let id = post_id(id)?;
-    let wanted = Precondition::of(request.headers());
+    let (wanted, cause) = (Precondition::of(request.headers()), Cause::of(request.extensions()));
     let bytes = body::bytes(request).await?;
     let now = state.clock.now();
     // Cleaning HTML takes time, and the post may change meanwhile: then it is done again with what it has become.
@@ -115,10 +117,12 @@ pub async fn change(
         let mut post = post;
         check(&mut writer, &mut body, &mut post, Some(&held), &tags).await?;
         body.finish()?;
-        writing::update(&mut writer, (&held, &old_tags), (&post, &tags)).await.map_err(Failed::from)?;
+        writing::update(&mut writer, (&held, &old_tags), (&post, &tags), &cause)
+            .await
+            .map_err(Failed::from)?;
         let shown = Shown::of(&state, &post, &tags).await?;
         writer.commit().await?;
-        state.cache.catch_up().await;
+        state.written().await;
         return Ok(shown.response(StatusCode::OK));
     }
     Err(ApiError::new(Code::Conflict, "The post is being changed by somebody else. Try again in a moment."))
@@ -134,7 +138,7 @@ pub async fn delete(
     Signed(identity): Signed,
     id: Result<Path<String>, PathRejection>,
     uri: Uri,
-    headers: HeaderMap,
+    request: Request,
 ) -> Result<Response, ApiError> {
     identity.require(Ability::WritePosts)?;
     Params::parse(uri.query(), &[]).finish()?;
@@ -142,10 +146,11 @@ pub async fn delete(
     let mut writer = state.db.write().await?;
     let held = theirs(writing::held(&mut writer, id).await?, &identity)?;
     let tags = writing::tags_of(&mut writer, id).await?;
-    Precondition::of(&headers).check(&Shown::of(&state, &held, &tags).await?)?;
-    writing::delete(&mut writer, &held, &tags, state.clock.now()).await?;
+    Precondition::of(request.headers()).check(&Shown::of(&state, &held, &tags).await?)?;
+    let cause = Cause::of(request.extensions());
+    writing::delete(&mut writer, (&held, &tags), &cause, state.clock.now()).await?;
     writer.commit().await?;
-    state.cache.catch_up().await;
+    state.written().await;
     Ok(answer::nothing())
 }
 

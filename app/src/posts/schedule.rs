@@ -51,7 +51,7 @@ pub async fn publish(state: &AppState, now: Moment) -> Result<usize, Error> {
         published += posts;
     }
     if published > 0 {
-        state.cache.catch_up().await;
+        state.written().await;
     }
     Ok(published)
 }

@@ -4,9 +4,11 @@ use std::collections::BTreeSet;
 
 use sea_query::{Expr, ExprTrait, LockType, OnConflict, Order, Query, SelectStatement};
 
-use super::{Column, Columns, Post, TABLE, html, slug};
+use super::publishing::Status;
+use super::{Column, Columns, Post, TABLE, events_of, html, slug};
 use crate::changes::{self, Tag};
 use crate::db::{Dialect, Error, Reader, Writer};
+use crate::events::{self, Cause};
 use crate::moment::Moment;
 use crate::{categories, tags};
 
@@ -143,7 +145,12 @@ fn values(post: &Post, dialect: Dialect) -> Vec<(&'static str, Expr)> {
 /// # Errors
 ///
 /// [`Error::Refused`] when the slug was taken in between; those of the database.
-pub async fn insert(writer: &mut Writer<'_>, post: &mut Post, tags: &[i64]) -> Result<(), Error> {
+pub async fn insert(
+    writer: &mut Writer<'_>,
+    post: &mut Post,
+    tags: &[i64],
+    cause: &Cause,
+) -> Result<(), Error> {
     let (columns, exprs): (Vec<&'static str>, Vec<Expr>) = values(post, writer.dialect())
         .into_iter()
         .chain([("author_id", post.author_id.into()), ("created_at", post.created_at.0.into())])
@@ -154,6 +161,9 @@ pub async fn insert(writer: &mut Writer<'_>, post: &mut Post, tags: &[i64]) -> R
     post.id = row.cells().take()?;
     link(writer, post.id, tags).await?;
     forget_slug(writer, &post.slug).await?;
+    if let Some(event) = events_of::changed(None, post) {
+        events::record(writer, &event, cause, post.updated_at).await?;
+    }
     changes::bump(writer, &touched_and_counted(&[(post, tags)], None, counted(post))).await
 }
 
@@ -166,6 +176,7 @@ pub async fn update(
     writer: &mut Writer<'_>,
     (before, old_tags): (&Post, &[i64]),
     (post, tags): (&Post, &[i64]),
+    cause: &Cause,
 ) -> Result<(), Error> {
     let update = Query::update()
         .table(TABLE)
@@ -183,6 +194,9 @@ pub async fn update(
         forget_slug(writer, &post.slug).await?;
         remember_slug(writer, before, post.updated_at).await?;
     }
+    if let Some(event) = events_of::changed(Some(before), post) {
+        events::record(writer, &event, cause, post.updated_at).await?;
+    }
     let states = [(before, old_tags), (post, tags)];
     changes::bump(writer, &touched_and_counted(&states, counted(before), counted(post))).await
 }
@@ -192,13 +206,21 @@ pub async fn update(
 /// # Errors
 ///
 /// Those of the database.
-pub async fn delete(writer: &mut Writer<'_>, post: &Post, tags: &[i64], now: Moment) -> Result<(), Error> {
+pub async fn delete(
+    writer: &mut Writer<'_>,
+    (post, tags): (&Post, &[i64]),
+    cause: &Cause,
+    now: Moment,
+) -> Result<(), Error> {
     let update = Query::update()
         .table(TABLE)
         .values([("deleted_at", now.0.into()), ("updated_at", now.0.into())])
         .and_where(Expr::col("id").eq(post.id))
         .take();
     writer.execute(&update).await?;
+    if let Some(event) = events_of::deleted(post) {
+        events::record(writer, &event, cause, now).await?;
+    }
     changes::bump(writer, &touched_and_counted(&[(post, tags)], counted(post), None)).await
 }
 
@@ -276,9 +298,11 @@ pub async fn publish_due(writer: &mut Writer<'_>, now: Moment) -> Result<usize, 
         .lock_with_behavior(LockType::Update, sea_query::LockBehavior::SkipLocked)
         .take();
     let rows = writer.all(&due).await?;
+    let posts = rows.iter().map(|row| Post::read(row, Columns::all()));
+    let mut posts: Vec<Post> = posts.collect::<Result<_, Error>>()?;
+    posts.sort_unstable_by_key(|post| post.id);
     let mut tags = BTreeSet::new();
-    for row in &rows {
-        let post = Post::read(row, Columns::all())?;
+    for post in &posts {
         let update = Query::update()
             .table(TABLE)
             .values([
@@ -292,7 +316,11 @@ pub async fn publish_due(writer: &mut Writer<'_>, now: Moment) -> Result<usize, 
             .take();
         writer.execute(&update).await?;
         let of_post = tags_of(writer, post.id).await?;
-        tags.extend(touched_and_counted(&[(&post, &of_post)], None, Some(post.category_id)));
+        tags.extend(touched_and_counted(&[(post, &of_post)], None, Some(post.category_id)));
+        let public = Post { status: Status::Published.word().to_owned(), ..post.clone() };
+        if let Some(event) = events_of::changed(Some(post), &public) {
+            events::record(writer, &event, &Cause::none(), now).await?;
+        }
     }
     changes::bump(writer, &tags).await?;
     Ok(rows.len())

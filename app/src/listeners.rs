@@ -1,0 +1,65 @@
+//! Decides who does which job: the one table from kinds to what is done, for workers of any process.
+
+mod clear_post_cache;
+
+use crate::jobs;
+use crate::queue::worker::{Duties, Worker};
+use crate::queue::{Delivery, Failed, Handlers, Kind, Queue, Work};
+use crate::state::AppState;
+
+/// Does a job of one kind.
+type Doer = fn(AppState, Delivery) -> Work;
+
+/// Every kind, and who does it.
+const DOERS: &[(&Kind, Doer)] = &[(jobs::CLEAR_POST_CACHE, clear_post_cache::run)];
+
+/// What a worker of this version can do.
+#[derive(Clone, Debug)]
+pub struct Listeners(pub AppState);
+
+impl Handlers for Listeners {
+    fn kind(&self, name: &str) -> Option<&'static Kind> {
+        jobs::kind(name)
+    }
+
+    fn run(&self, delivery: Delivery) -> Work {
+        match DOERS.iter().find(|(kind, _)| kind.name == delivery.kind) {
+            Some((_, doer)) => doer(self.0.clone(), delivery),
+            None => Box::pin(async { Err(Failed::now("nobody does such jobs")) }),
+        }
+    }
+}
+
+/// A worker over `state` for these queues.
+pub fn worker(state: &AppState, queues: Vec<Queue>, grace: std::time::Duration) -> Worker {
+    Worker {
+        db: state.db.clone(),
+        handlers: std::sync::Arc::new(Listeners(state.clone())),
+        duties: Duties(&[]),
+        config: state.queue.clone(),
+        queues,
+        metrics: state.queue_metrics.clone(),
+        bell: state.bell.clone(),
+        clock: state.clock.clone(),
+        grace,
+    }
+}
+
+/// Reads what a job is about.
+fn about<T: serde::de::DeserializeOwned>(delivery: &Delivery) -> Result<T, Failed> {
+    serde_json::from_str(&delivery.payload)
+        .map_err(|error| Failed::for_good(format!("could not read what the job is about: {error}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_of_job_is_done_by_somebody() {
+        for kind in jobs::ALL {
+            assert_eq!(DOERS.iter().filter(|(known, _)| known.name == kind.name).count(), 1, "{}", kind.name);
+        }
+        assert_eq!(DOERS.len(), jobs::ALL.len());
+    }
+}

@@ -1,0 +1,66 @@
+//! Decides what a process does that only works: jobs until it is told to stop; and how every process counts them.
+
+use std::time::Duration;
+
+use cirque_shared::shutdown::{Request, Signals};
+use tokio_util::sync::CancellationToken;
+
+use crate::config::Config;
+use crate::listeners;
+use crate::metrics::QueueNumbers;
+use crate::queue::{Queue, look};
+use crate::state::AppState;
+use cirque_shared::report::chain;
+
+/// How often jobs are counted.
+const EVERY: Duration = Duration::from_secs(5);
+
+/// Works at these queues until SIGTERM or SIGINT, then finishes what it has in hand.
+///
+/// # Errors
+///
+/// When the database cannot be used.
+pub async fn run(config: Config, queues: Vec<Queue>) -> anyhow::Result<()> {
+    let mut signals = Signals::listen()?;
+    let state = AppState::open(&config, &[]).await?;
+    let stop = CancellationToken::new();
+    let working = listeners::worker(&state, queues, config.server.grace_period).run(stop.clone());
+    let stopping = async {
+        while signals.next().await != Request::Stop {
+            tracing::warn!("SIGHUP was ignored, the app tier reads its configuration only at its start");
+        }
+        tracing::info!("worker is stopping");
+        stop.cancel();
+    };
+    tokio::join!(working, stopping);
+    state.db.close().await;
+    Ok(())
+}
+
+/// Keeps the numbers of the queues up to date until `stop`.
+pub(crate) async fn observe(state: AppState, stop: CancellationToken) {
+    loop {
+        if let Err(error) = count(&state).await {
+            tracing::debug!(error.chain = chain(&error), "could not count jobs");
+        }
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(EVERY) => {}
+        }
+    }
+}
+
+async fn count(state: &AppState) -> Result<(), crate::db::Error> {
+    let now = state.clock.now();
+    for depth in look::depths(&state.db, now).await? {
+        let numbers = QueueNumbers {
+            pending: depth.pending,
+            delayed: depth.delayed,
+            running: depth.running,
+            buried: depth.buried,
+            oldest: depth.oldest.map_or(Duration::ZERO, |oldest| now.since(oldest)),
+        };
+        state.queue_metrics.observe(depth.queue.word(), numbers);
+    }
+    Ok(())
+}

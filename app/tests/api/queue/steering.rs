@@ -1,0 +1,90 @@
+//! What a person sees of jobs and does with them.
+
+use std::time::Duration;
+
+use cirque_app::queue::look;
+use cirque_app::queue::steer::{self, Filter, Granted, Wish};
+use cirque_app::queue::{Queue, State};
+
+use super::{Bench, FAILING, QUICK, STUCK, all_over, count, jobs, new, start, until, worker, write};
+use crate::site::Site;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_buried_is_done_again_when_somebody_asks() {
+    let (site, bench) = (Site::seeded(0).await, Bench::default());
+    let working = start(worker(&site, &bench));
+    write(&site, &[new(FAILING), new(FAILING), new(QUICK)]).await;
+    let before = all_over(&site).await;
+    let (db, now) = (&site.state.db, site.state.clock.now());
+    let granted = steer::wish(db, &bench, (before[0].id, Wish::Retry), now).await.unwrap();
+    assert!(matches!(granted, Granted::Is(_)), "{granted:?}");
+    site.state.bell.ring();
+    let id = before[0].id;
+    let after = until(&site, "it was tried again", |jobs| {
+        jobs.iter().any(|job| job.id == id && job.attempt == 6 && job.state == "buried")
+    })
+    .await;
+    assert_eq!((after[0].failures, after[1].attempt), (3, 3), "with all its tries, and only this one");
+    let filter = Filter { state: Some(State::Buried), ..Filter::default() };
+    assert_eq!(steer::wish_all(db, &bench, (&filter, Wish::Discard), now).await.unwrap(), 2);
+    assert_eq!((count(&site, State::Discarded).await, count(&site, State::Done).await), (2, 1));
+    let unknown = steer::wish(db, &bench, (4711, Wish::Retry), now).await.unwrap();
+    assert_eq!(unknown, Granted::Unknown);
+    working.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_paused_queue_waits_and_the_others_do_not() {
+    let (site, bench) = (Site::seeded(0).await, Bench::default());
+    let (db, now) = (&site.state.db, site.state.clock.now());
+    assert!(steer::set_paused(db, Queue::Default, true, now).await.unwrap());
+    assert!(!steer::set_paused(db, Queue::Default, true, now).await.unwrap(), "it was already");
+    let working = start(worker(&site, &bench));
+    write(&site, &[new(QUICK), new(STUCK)]).await;
+    until(&site, "the other queue goes on", |jobs| jobs[1].state == "running").await;
+    assert_eq!(jobs(&site).await[0].state, "waiting");
+    let depths = look::depths(db, now).await.unwrap();
+    let seen: Vec<_> =
+        depths.iter().map(|d| (d.queue, d.pending, d.running, d.paused_at.is_some())).collect();
+    assert_eq!(
+        seen,
+        [(Queue::Default, 1, 0, true), (Queue::Mail, 0, 1, false), (Queue::Webhooks, 0, 0, false)]
+    );
+    steer::set_paused(db, Queue::Default, false, now).await.unwrap();
+    site.state.bell.ring();
+    until(&site, "it goes on", |jobs| jobs[0].state == "done").await;
+    working.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_running_job_that_is_discarded_ends_in_its_worker() {
+    let (site, bench) = (Site::seeded(0).await, Bench::default());
+    let mut quick = worker(&site, &bench);
+    quick.config.lease = Duration::from_millis(300);
+    let working = start(quick);
+    write(&site, &[new(STUCK)]).await;
+    let id = until(&site, "it runs", |jobs| jobs[0].state == "running").await[0].id;
+    let now = site.state.clock.now();
+    steer::wish(&site.state.db, &bench, (id, Wish::Discard), now).await.unwrap();
+    let line = "queue_jobs_total{kind=\"stuck\",outcome=\"refused\",queue=\"mail\"} 1";
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(10);
+    while !site.state.metrics.text().contains(line) {
+        assert!(tokio::time::Instant::now() < deadline, "its worker was not told");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(jobs(&site).await[0].state, "discarded");
+    working.end().await;
+}
+
+#[tokio::test]
+async fn a_list_is_bounded_and_goes_on_where_it_ended() {
+    let site = Site::seeded(0).await;
+    write(&site, &vec![new(QUICK); 30]).await;
+    let db = &site.state.db;
+    let first = steer::list(db, &Filter::default(), 20).await.unwrap();
+    let rest = Filter { before: first.last().map(|job| job.id), ..Filter::default() };
+    let rest = steer::list(db, &rest, 20).await.unwrap();
+    assert_eq!((first.len(), rest.len()), (20, 10));
+    let none = Filter { queue: Some(Queue::Mail), ..Filter::default() };
+    assert!(steer::list(db, &none, 20).await.unwrap().is_empty());
+}
