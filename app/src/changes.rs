@@ -34,6 +34,10 @@ pub enum Tag {
     Tags,
     /// Every author, as the public sees them.
     Authors,
+    /// The index of the sitemap.
+    Sitemap,
+    /// One part of the sitemap.
+    SitemapPart(i64),
 }
 
 impl fmt::Display for Tag {
@@ -48,6 +52,8 @@ impl fmt::Display for Tag {
             Self::Categories => f.write_str("categories"),
             Self::Tags => f.write_str("tags"),
             Self::Authors => f.write_str("authors"),
+            Self::Sitemap => f.write_str("sitemap"),
+            Self::SitemapPart(part) => write!(f, "sitemap:{part}"),
         }
     }
 }

@@ -3,6 +3,7 @@
 mod location;
 pub mod parse;
 pub mod raw;
+mod smtp;
 
 use std::path::Path;
 use std::time::Duration;
@@ -13,6 +14,7 @@ use cirque_shared::telemetry::{Format, Level};
 use ipnet::IpNet;
 
 pub use location::{BadLocation, Location, PostgresUrl};
+pub use smtp::{BadSmtp, SmtpUrl};
 
 /// Everything a node is told. Every key, its range and its default: `conf/app.toml`.
 #[derive(Clone, Debug)]
@@ -31,6 +33,12 @@ pub struct Config {
     pub posts: Posts,
     /// `[queue]`.
     pub queue: Queue,
+    /// `[mail]`.
+    pub mail: Mail,
+    /// `[webhooks]`.
+    pub webhooks: Webhooks,
+    /// `[analytics]`.
+    pub analytics: Analytics,
     /// `[health]`.
     pub health: Health,
     /// `[alerts]`.
@@ -217,6 +225,35 @@ pub struct Posts {
     pub reorder_every: Duration,
 }
 
+/// How mail is sent.
+#[derive(Clone, Debug)]
+pub struct Mail {
+    /// The server; `None` sends no mail.
+    pub smtp: Option<SmtpUrl>,
+    /// Whom mails come from.
+    pub from: lettre::message::Mailbox,
+    /// How many mails about posts one domain gets, from all nodes together.
+    pub per_domain: Option<Rate>,
+}
+
+/// How others' servers are told of events.
+#[derive(Clone, Debug)]
+pub struct Webhooks {
+    /// Networks inside our walls that may be called all the same.
+    pub allow: Vec<IpNet>,
+    /// After so many failures in a row a webhook is switched off.
+    pub failures: u32,
+}
+
+/// How views are counted.
+#[derive(Clone, Debug)]
+pub struct Analytics {
+    /// How often a node writes what it counted.
+    pub flush: Duration,
+    /// Readers whose User-Agent has one of these words are not counted.
+    pub bots: Vec<String>,
+}
+
 /// How health is judged.
 #[derive(Clone, Debug)]
 pub struct Health {
@@ -267,6 +304,16 @@ impl Config {
     pub fn with_node(mut self, node: &str) -> Self {
         self.server.node = Some(node.to_owned());
         self
+    }
+
+    /// This configuration with another mail server, given as `smtp://HOST:PORT`.
+    ///
+    /// # Errors
+    ///
+    /// [`BadSmtp`] when the address names no mail server.
+    pub fn with_mail(mut self, url: &str) -> Result<Self, BadSmtp> {
+        self.mail.smtp = Some(SmtpUrl::parse(url)?);
+        Ok(self)
     }
 
     /// This configuration with another database, given as `sqlite:PATH` or `postgres://…`.

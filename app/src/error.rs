@@ -16,6 +16,7 @@
 //! | too many tries, too many requests | 429 | `too_many_requests` |
 //! | no connection free, lock held for too long | 503 | `overloaded` |
 //! | longer than `max_execution_time`, or a statement than `statement_timeout` | 503 | `deadline_exceeded` |
+//! | mail, where none is sent | 503 | `unavailable` |
 //! | database gone | 503 | `database_unavailable` |
 //! | anything else, a panic | 500 | `internal` |
 
@@ -65,6 +66,8 @@ pub enum Code {
     DeadlineExceeded,
     /// The database is gone.
     DatabaseUnavailable,
+    /// What this site does not offer.
+    Unavailable,
     /// Our fault.
     Internal,
 }
@@ -89,6 +92,7 @@ impl Code {
             Self::Overloaded => "overloaded",
             Self::DeadlineExceeded => "deadline_exceeded",
             Self::DatabaseUnavailable => "database_unavailable",
+            Self::Unavailable => "unavailable",
             Self::Internal => "internal",
         }
     }
@@ -107,7 +111,7 @@ impl Code {
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::InvalidParameters | Self::InvalidFields => StatusCode::UNPROCESSABLE_ENTITY,
-            Self::Overloaded | Self::DeadlineExceeded | Self::DatabaseUnavailable => {
+            Self::Unavailable | Self::Overloaded | Self::DeadlineExceeded | Self::DatabaseUnavailable => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,

@@ -1,6 +1,6 @@
 //! Decides what search engines and feed readers are told: a sitemap in parts of any number, and the newest posts.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt::Write as _;
 
 use axum::extract::rejection::PathRejection;
@@ -8,11 +8,14 @@ use axum::extract::{Path, State};
 use axum::response::Response;
 use bytes::Bytes;
 use http::{HeaderValue, Uri};
+use sea_query::Query;
 
 use crate::cache::{self, Caller, Made, Making, Shelf};
 use crate::catalog::known_segment;
 use crate::changes::Tag;
+use crate::db::{Error, Reader};
 use crate::error::ApiError;
+use crate::events;
 use crate::fields::Fields;
 use crate::links::Links;
 use crate::moment::Moment;
@@ -31,8 +34,10 @@ pub const SITEMAP_PART: &str = "/sitemaps/{part}";
 /// The newest posts, as Atom (RFC 4287).
 pub const FEED: &str = "/feed.xml";
 
-/// The ids that one part stands for; the protocol allows 50,000 addresses in a file.
-const PART: i64 = 10_000;
+/// The ids that one part stands for.
+const PART: i64 = events::SITEMAP_PART;
+/// The most parts whose last change is told.
+const DATED: u64 = 50_000;
 /// The posts of the feed.
 const NEWEST: u64 = 20;
 
@@ -53,15 +58,17 @@ pub async fn sitemap(State(state): State<AppState>, caller: Caller, uri: Uri) ->
             let last = store::last_id(state.db.read()).await?;
             let mut xml =
                 format!("{HEAD}<sitemapindex xmlns=\"http://www.sitemaps.org/schemas/sitemap/0.9\">\n");
+            let dates = part_dates(state.db.read()).await?;
             for part in 0..=(last - 1).max(0) / PART {
+                let date = dates.get(&part).map_or_else(String::new, |at| format!("<lastmod>{at}</lastmod>"));
                 let _ = writeln!(
                     xml,
-                    "<sitemap><loc>{}/sitemaps/{part}.xml</loc></sitemap>",
+                    "<sitemap><loc>{}/sitemaps/{part}.xml</loc>{date}</sitemap>",
                     escaped(&state.public_url)
                 );
             }
             xml.push_str("</sitemapindex>\n");
-            Ok(made(xml, XML))
+            Ok(Made::of(Bytes::from(xml), XML, BTreeSet::from([Tag::Sitemap])))
         })
     };
     cache.answer(&caller, Shelf::V1List, SITEMAP.to_owned(), make).await
@@ -98,10 +105,32 @@ pub async fn sitemap_part(
                 let _ = writeln!(xml, "<url><loc>{}</loc><lastmod>{changed}</lastmod></url>", escaped(&loc));
             }
             xml.push_str("</urlset>\n");
-            Ok(made(xml, XML))
+            // Raised by the job that follows each change of a post in this part, and of no other.
+            Ok(Made::of(Bytes::from(xml), XML, BTreeSet::from([Tag::SitemapPart(first / PART)])))
         })
     };
     cache.answer(&caller, Shelf::V1List, key, make).await
+}
+
+/// When each part changed last, as far as that was noted.
+async fn part_dates(db: Reader<'_>) -> Result<HashMap<i64, Moment>, Error> {
+    let select = Query::select().columns(["part", "changed_at"]).from("sitemap_parts").limit(DATED).take();
+    let mut dates = HashMap::new();
+    for row in db.all(&select).await? {
+        let mut cells = row.cells();
+        dates.insert(cells.take()?, Moment(cells.take()?));
+    }
+    Ok(dates)
+}
+
+/// How many public posts a part has, and when one of them changed last.
+///
+/// # Errors
+///
+/// Those of the database.
+pub async fn part_summary(db: Reader<'_>, part: i64, now: Moment) -> Result<(i64, Moment), Error> {
+    let first = part.saturating_mul(PART);
+    store::summary(db, first + 1..=first.saturating_add(PART), now).await
 }
 
 /// `GET /feed.xml`: the newest posts.

@@ -61,18 +61,24 @@ pub enum Ability {
     ReadPosts,
     /// Write, change and delete posts.
     WritePosts,
+    /// See jobs and steer them; for admins.
+    ManageQueue,
 }
 
 impl Ability {
     /// What each is called.
-    pub const WORDS: [(&'static str, Self); 2] =
-        [("posts:read", Self::ReadPosts), ("posts:write", Self::WritePosts)];
+    pub const WORDS: [(&'static str, Self); 3] = [
+        ("posts:read", Self::ReadPosts),
+        ("posts:write", Self::WritePosts),
+        ("queue:manage", Self::ManageQueue),
+    ];
 
     /// What it is called.
     pub fn word(self) -> &'static str {
         match self {
             Self::ReadPosts => "posts:read",
             Self::WritePosts => "posts:write",
+            Self::ManageQueue => "queue:manage",
         }
     }
 
@@ -145,6 +151,19 @@ impl Identity {
     /// Whether they may write in another author's name.
     pub fn is_over(&self, author: i64) -> bool {
         self.role.is_over_all() || self.author == author
+    }
+
+    /// Fails for whoever may not see and steer jobs.
+    ///
+    /// # Errors
+    ///
+    /// 403.
+    pub fn require_operator(&self) -> Result<(), ApiError> {
+        self.require(Ability::ManageQueue)?;
+        if self.role == Role::Admin {
+            return Ok(());
+        }
+        Err(ApiError::new(Code::Forbidden, "Only admins may do this."))
     }
 
     /// Fails without the ability.

@@ -20,8 +20,98 @@ pub const CLEAR_POST_CACHE: &Kind = &Kind {
     longest_wait: secs(600),
 };
 
+/// Brings the part of the sitemap up to date that a post is in.
+pub const UPDATE_SITEMAP: &Kind = &Kind {
+    name: "update_sitemap",
+    queue: Queue::Default,
+    tries: 15,
+    time: secs(60),
+    first_wait: secs(2),
+    longest_wait: secs(600),
+};
+
+/// Writes a mail job for each subscriber, batch by batch.
+pub const NOTIFY_SUBSCRIBERS: &Kind = &Kind {
+    name: "notify_subscribers",
+    queue: Queue::Default,
+    tries: 15,
+    time: secs(120),
+    first_wait: secs(2),
+    longest_wait: secs(600),
+};
+
+/// Adds up views.
+pub const TRACK_POST_ANALYTICS: &Kind = &Kind {
+    name: "track_post_analytics",
+    queue: Queue::Default,
+    tries: 25,
+    time: secs(60),
+    first_wait: secs(1),
+    longest_wait: secs(600),
+};
+
+/// Writes a call for each webhook that wants to hear of an event.
+pub const CALL_WEBHOOKS: &Kind = &Kind {
+    name: "call_webhooks",
+    queue: Queue::Default,
+    tries: 15,
+    time: secs(30),
+    first_wait: secs(2),
+    longest_wait: secs(600),
+};
+
+/// Tells one subscriber of one post.
+pub const MAIL_SUBSCRIBER: &Kind = &Kind {
+    name: "mail_subscriber",
+    queue: Queue::Mail,
+    tries: 12,
+    time: secs(60),
+    first_wait: secs(10),
+    longest_wait: secs(3600),
+};
+
+/// Asks somebody by mail whether they asked.
+pub const MAIL_CONFIRMATION: &Kind = &Kind {
+    name: "mail_confirmation",
+    queue: Queue::Mail,
+    tries: 12,
+    time: secs(60),
+    first_wait: secs(10),
+    longest_wait: secs(3600),
+};
+
+/// Calls one webhook.
+pub const CALL_WEBHOOK: &Kind = &Kind {
+    name: "call_webhook",
+    queue: Queue::Webhooks,
+    tries: 10,
+    time: secs(30),
+    first_wait: secs(5),
+    longest_wait: secs(6 * 3600),
+};
+
+/// Removes what is too old to matter: visitors of days gone, subscribers who never confirmed.
+pub const FORGET: &Kind = &Kind {
+    name: "forget",
+    queue: Queue::Default,
+    tries: 5,
+    time: secs(120),
+    first_wait: secs(30),
+    longest_wait: secs(600),
+};
+
 /// Every kind.
-pub const ALL: &[&Kind] = &[CLEAR_POST_CACHE];
+pub const ALL: &[&Kind] = &[
+    CLEAR_POST_CACHE,
+    UPDATE_SITEMAP,
+    NOTIFY_SUBSCRIBERS,
+    TRACK_POST_ANALYTICS,
+    CALL_WEBHOOKS,
+    MAIL_SUBSCRIBER,
+    MAIL_CONFIRMATION,
+    CALL_WEBHOOK,
+    FORGET,
+];
 
 /// The kind of this name.
 pub fn kind(name: &str) -> Option<&'static Kind> {

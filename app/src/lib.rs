@@ -23,6 +23,7 @@ pub mod listeners;
 pub mod openapi;
 pub mod posts;
 pub mod steering;
+pub mod subscriptions;
 pub mod work;
 
 pub mod authors;
@@ -46,11 +47,15 @@ pub mod changes;
 pub mod db;
 pub mod events;
 pub mod jobs;
+pub mod mail;
+pub mod mail_link;
 pub mod metrics;
 pub mod outbound;
 pub mod passwords;
 pub mod queue;
 pub mod settings;
+pub mod views;
+pub mod webhooks;
 
 pub mod check;
 pub mod migrate;

@@ -1,8 +1,20 @@
 //! Decides who does which job: the one table from kinds to what is done, for workers of any process.
 
+mod call_webhook;
+mod call_webhooks;
 mod clear_post_cache;
+mod forget;
+mod mail_confirmation;
+mod mail_subscriber;
+mod notify_subscribers;
+mod track_post_analytics;
+mod update_sitemap;
+
+use std::time::Duration;
 
 use crate::jobs;
+use crate::mail::Mailer;
+use crate::queue::leader::Schedule;
 use crate::queue::worker::{Duties, Worker};
 use crate::queue::{Delivery, Failed, Handlers, Kind, Queue, Work};
 use crate::state::AppState;
@@ -11,7 +23,25 @@ use crate::state::AppState;
 type Doer = fn(AppState, Delivery) -> Work;
 
 /// Every kind, and who does it.
-const DOERS: &[(&Kind, Doer)] = &[(jobs::CLEAR_POST_CACHE, clear_post_cache::run)];
+const DOERS: &[(&Kind, Doer)] = &[
+    (jobs::CLEAR_POST_CACHE, clear_post_cache::run),
+    (jobs::UPDATE_SITEMAP, update_sitemap::run),
+    (jobs::NOTIFY_SUBSCRIBERS, notify_subscribers::run),
+    (jobs::MAIL_SUBSCRIBER, mail_subscriber::run),
+    (jobs::MAIL_CONFIRMATION, mail_confirmation::run),
+    (jobs::TRACK_POST_ANALYTICS, track_post_analytics::run),
+    (jobs::CALL_WEBHOOKS, call_webhooks::run),
+    (jobs::CALL_WEBHOOK, call_webhook::run),
+    (jobs::FORGET, forget::run),
+];
+
+/// What is done again and again, by one process for all.
+const SCHEDULES: &[Schedule] = &[Schedule {
+    name: "forget",
+    kind: jobs::FORGET,
+    every: Duration::from_secs(3600),
+    offset: Duration::from_secs(7 * 60),
+}];
 
 /// What a worker of this version can do.
 #[derive(Clone, Debug)]
@@ -31,11 +61,11 @@ impl Handlers for Listeners {
 }
 
 /// A worker over `state` for these queues.
-pub fn worker(state: &AppState, queues: Vec<Queue>, grace: std::time::Duration) -> Worker {
+pub fn worker(state: &AppState, queues: Vec<Queue>, grace: Duration) -> Worker {
     Worker {
         db: state.db.clone(),
         handlers: std::sync::Arc::new(Listeners(state.clone())),
-        duties: Duties(&[]),
+        duties: Duties(SCHEDULES),
         config: state.queue.clone(),
         queues,
         metrics: state.queue_metrics.clone(),
@@ -43,6 +73,11 @@ pub fn worker(state: &AppState, queues: Vec<Queue>, grace: std::time::Duration) 
         clock: state.clock.clone(),
         grace,
     }
+}
+
+/// The way to the mail server; a process without one leaves mails to those that have it.
+fn mailer(state: &AppState) -> Result<&Mailer, Failed> {
+    state.mailer.as_ref().ok_or_else(|| Failed::now("no mail server is configured here: set mail.smtp"))
 }
 
 /// Reads what a job is about.

@@ -7,6 +7,7 @@ mod bounds;
 mod limits;
 mod observe;
 mod request_id;
+mod views;
 
 use axum::extract::{Request, State};
 use axum::middleware::Next;
@@ -39,6 +40,7 @@ pub async fn around(State(state): State<AppState>, mut request: Request, next: N
     }
     let seen = observe::Seen::of(&request, &id, &state);
     let accept = accepted(request.headers());
+    let view = views::View::of(&request);
     let counted = limits::count(&request, &state);
     let outcome = match counted.as_ref().and_then(limits::Counted::refusal) {
         Some(refusal) => Err(refusal),
@@ -57,6 +59,9 @@ pub async fn around(State(state): State<AppState>, mut request: Request, next: N
     headers.insert(X_SERVED_BY, state.node.clone());
     if state.lifecycle.is_draining() {
         headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    if let Some(view) = view {
+        view.note(&state, response.status());
     }
     seen.finish(&response, error.as_ref());
     response

@@ -14,6 +14,7 @@ pub mod search;
 pub mod selection;
 pub mod shown;
 pub mod slug;
+pub mod stats;
 pub mod store;
 pub mod v1;
 pub mod v2;
@@ -168,15 +169,26 @@ pub enum Sort {
     ViewCount = 2,
     /// When it was written.
     CreatedAt = 3,
+    /// How much it was viewed lately when the order was last made.
+    Trending = 4,
 }
 
 impl Sort {
     /// What a client writes for each.
-    pub const WORDS: [(&'static str, Self); 3] = [
+    pub const WORDS: [(&'static str, Self); 4] = [
         ("published_at", Self::PublishedAt),
         ("view_count", Self::ViewCount),
         ("created_at", Self::CreatedAt),
+        ("trending", Self::Trending),
     ];
+
+    /// Whether it stands in editions; see [`popularity`].
+    pub fn is_of_views(self) -> bool {
+        match self {
+            Self::ViewCount | Self::Trending => true,
+            Self::PublishedAt | Self::CreatedAt => false,
+        }
+    }
 }
 
 /// The order of a list.
@@ -196,6 +208,7 @@ impl Order {
         match self.sort {
             Sort::PublishedAt => "published_at",
             Sort::ViewCount => popularity::column(self.edition),
+            Sort::Trending => popularity::trend_column(self.edition),
             Sort::CreatedAt => "created_at",
         }
     }

@@ -176,6 +176,22 @@ impl Delivery {
     }
 }
 
+impl Delivery {
+    /// In the transaction of [`Delivery::complete`]: the job is not over, and goes on at once with another payload.
+    ///
+    /// # Errors
+    ///
+    /// Those of the database.
+    pub async fn go_on_with(
+        &self,
+        writer: &mut Writer<'_>,
+        payload: &str,
+        now: Moment,
+    ) -> Result<(), Failed> {
+        Ok(settle::go_on(writer, &self.fence, payload, now).await?)
+    }
+}
+
 /// How a job succeeded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Done {

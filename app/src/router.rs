@@ -13,8 +13,11 @@ use crate::catalog::{Kind as _, handlers as catalog};
 use crate::categories::Category;
 use crate::error::{ApiError, Code};
 use crate::identity::handlers as identity;
-use crate::posts::{edit, handlers as posts, search, v1, v2};
+use crate::posts::{edit, handlers as posts, search, stats, v1, v2};
 use crate::state::AppState;
+use crate::steering::handlers as queue;
+use crate::subscriptions as subscriptions_paths;
+use crate::subscriptions::handlers as subscriptions;
 use crate::tags::Tag;
 use crate::{alerting, alerts, answer, feeds, health, index, middleware, openapi};
 
@@ -24,6 +27,7 @@ const V1_CATEGORY_POSTS: &str = "/api/v1/categories/{slug}/posts";
 const V1_AUTHOR: &str = "/api/v1/authors/{username}";
 const V2: &str = "/api/v2";
 const V2_POST: &str = "/api/v2/posts/{slug}";
+const V2_POST_STATS: &str = "/api/v2/posts/{slug}/stats";
 const V2_CATEGORY: &str = "/api/v2/categories/{slug}";
 const V2_TAG: &str = "/api/v2/tags/{slug}";
 const V2_AUTHOR: &str = "/api/v2/authors/{username}";
@@ -31,6 +35,16 @@ const LOGIN: &str = "/api/v1/auth/login";
 const LOGOUT: &str = "/api/v1/auth/logout";
 const PROFILE: &str = "/api/v1/auth/profile";
 const SEARCH: &str = search::PATH;
+const SUBSCRIPTIONS: &str = subscriptions_paths::PATH;
+const CONFIRM: &str = subscriptions_paths::CONFIRM;
+const UNSUBSCRIBE: &str = subscriptions_paths::UNSUBSCRIBE;
+const QUEUE: &str = "/api/admin/queue";
+const QUEUE_JOBS: &str = "/api/admin/queue/jobs";
+const QUEUE_JOB: &str = "/api/admin/queue/jobs/{id}";
+const QUEUE_RETRY: &str = "/api/admin/queue/jobs/{id}/retry";
+const QUEUE_DISCARD: &str = "/api/admin/queue/jobs/{id}/discard";
+const QUEUE_PAUSE: &str = "/api/admin/queue/{queue}/pause";
+const QUEUE_RESUME: &str = "/api/admin/queue/{queue}/resume";
 const HEALTH: &str = "/api/health";
 const METRICS: &str = "/api/metrics";
 const LIVE: &str = "/livez";
@@ -51,6 +65,7 @@ pub const TEMPLATES: &[&str] = &[
     V2,
     v2::PATH,
     V2_POST,
+    V2_POST_STATS,
     Category::V2,
     V2_CATEGORY,
     Tag::V2,
@@ -58,6 +73,16 @@ pub const TEMPLATES: &[&str] = &[
     Author::V2,
     V2_AUTHOR,
     SEARCH,
+    SUBSCRIPTIONS,
+    CONFIRM,
+    UNSUBSCRIBE,
+    QUEUE,
+    QUEUE_JOBS,
+    QUEUE_JOB,
+    QUEUE_RETRY,
+    QUEUE_DISCARD,
+    QUEUE_PAUSE,
+    QUEUE_RESUME,
     feeds::SITEMAP,
     feeds::SITEMAP_PART,
     feeds::FEED,
@@ -75,7 +100,7 @@ pub const TEMPLATES: &[&str] = &[
     READY,
 ];
 
-fn routes() -> [(&'static str, MethodRouter<AppState>); 35] {
+fn routes() -> [(&'static str, MethodRouter<AppState>); 46] {
     [
         (v1::PATH, get(posts::v1_list).post(edit::create)),
         (V1_POST, get(posts::v1_single).put(edit::change).patch(edit::change).delete(edit::delete)),
@@ -90,6 +115,7 @@ fn routes() -> [(&'static str, MethodRouter<AppState>); 35] {
         (V2, get(index::v2)),
         (v2::PATH, get(posts::v2_list)),
         (V2_POST, get(posts::v2_single)),
+        (V2_POST_STATS, get(stats::stats)),
         (Category::V2, get(catalog::v2_list::<Category>)),
         (V2_CATEGORY, get(catalog::v2_single::<Category>)),
         (Tag::V2, get(catalog::v2_list::<Tag>)),
@@ -97,6 +123,16 @@ fn routes() -> [(&'static str, MethodRouter<AppState>); 35] {
         (Author::V2, get(catalog::v2_list::<Author>)),
         (V2_AUTHOR, get(catalog::v2_single::<Author>)),
         (SEARCH, get(search::search)),
+        (SUBSCRIPTIONS, post(subscriptions::subscribe)),
+        (CONFIRM, get(subscriptions::confirm)),
+        (UNSUBSCRIBE, get(subscriptions::unsubscribe_page).post(subscriptions::unsubscribe)),
+        (QUEUE, get(queue::stats)),
+        (QUEUE_JOBS, get(queue::list)),
+        (QUEUE_JOB, get(queue::show)),
+        (QUEUE_RETRY, post(queue::retry)),
+        (QUEUE_DISCARD, post(queue::discard)),
+        (QUEUE_PAUSE, post(queue::pause)),
+        (QUEUE_RESUME, post(queue::resume)),
         (feeds::SITEMAP, get(feeds::sitemap)),
         (feeds::SITEMAP_PART, get(feeds::sitemap_part)),
         (feeds::FEED, get(feeds::feed)),

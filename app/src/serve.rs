@@ -114,7 +114,10 @@ impl Node {
             tokio::time::sleep(self.drain_delay).await;
             stop.cancel();
         };
+        let served = CancellationToken::new();
+        let viewing = tokio::spawn(work::write_views(self.state.clone(), served.clone()));
         let (drained, ()) = tokio::join!(serving, stopping);
+        served.cancel();
         match drained {
             Drained::Clean => tracing::info!(node, "node has stopped"),
             Drained::Cut(connections) => {
@@ -125,8 +128,10 @@ impl Node {
                 );
             }
         }
-        let _ =
-            tokio::time::timeout(CLOSING, async { tokio::join!(scheduling, ordering, alerting, counting) }).await;
+        let _ = tokio::time::timeout(CLOSING, async {
+            tokio::join!(scheduling, ordering, alerting, counting, viewing)
+        })
+        .await;
         let _ = tokio::time::timeout(self.grace_period + CLOSING, working).await;
         // A statement that outlives its request must not outlive the grace period.
         let _ = tokio::time::timeout(CLOSING, self.state.db.close()).await;

@@ -9,9 +9,11 @@ pub const CURSOR_KEY: &str = "cursor_key";
 
 /// Lets nodes ask each other for alerts.
 pub const NODES_KEY: &str = "nodes_key";
+/// Signs links in mails. Changing it makes every link in mailboxes invalid.
+pub const MAIL_KEY: &str = "mail_key";
 
 /// Every secret there is.
-const SECRETS: &[&str] = &[CURSOR_KEY, NODES_KEY];
+const SECRETS: &[&str] = &[CURSOR_KEY, NODES_KEY, MAIL_KEY];
 
 const SECRET_BYTES: usize = 32;
 

@@ -20,13 +20,15 @@ use crate::config::{self, Config};
 use crate::db::{Db, Open};
 use crate::lifecycle::Lifecycle;
 use crate::limit::Limiter;
+use crate::mail::Mailer;
 use crate::metrics::{CacheMetrics, DatabaseMetrics, Metrics, QueueMetrics};
 use crate::moment::Clock;
 use crate::outbound::Outbound;
 use crate::page::cursor::Key;
 use crate::passwords::Passwords;
 use crate::queue::Bell;
-use crate::{db, settings};
+use crate::views::Collector;
+use crate::{db, mail_link, settings};
 
 /// One node's state. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -47,6 +49,18 @@ pub struct Inner {
     pub queue_metrics: QueueMetrics,
     /// `[queue]`.
     pub queue: config::Queue,
+    /// Hands mails to the server; `None` where none is configured.
+    pub mailer: Option<Mailer>,
+    /// How many mails one domain gets.
+    pub mail_per_domain: Option<config::Rate>,
+    /// Signs links in mails.
+    pub link_key: mail_link::Key,
+    /// After so many failures in a row a webhook is switched off.
+    pub webhook_failures: u32,
+    /// Views of posts that were counted and not written yet.
+    pub views: Collector,
+    /// How often they are written.
+    pub views_every: Duration,
     /// Calls others' servers.
     pub outbound: Outbound,
     /// What the time is.
@@ -120,6 +134,7 @@ impl AppState {
             return Err(Unready::Unmigrated { location, missing: missing.join(", ") });
         }
         let cursor_key = Key::new(&settings::secret(&db, settings::CURSOR_KEY).await?);
+        let link_key = mail_link::Key::new(&settings::secret(&db, settings::MAIL_KEY).await?);
         let node = HeaderValue::from_str(&config.server.node_name())
             .unwrap_or_else(|_| HeaderValue::from_static("unnamed"));
         let clock = Clock::default();
@@ -147,6 +162,12 @@ impl AppState {
             bell: Bell::default(),
             queue_metrics: QueueMetrics::new(&registry),
             queue: config.queue.clone(),
+            mailer: Mailer::new(&config.mail),
+            mail_per_domain: config.mail.per_domain,
+            link_key,
+            webhook_failures: config.webhooks.failures,
+            views: Collector::new(&config.analytics.bots),
+            views_every: config.analytics.flush,
             outbound: Outbound::new(config),
             clock,
             cursor_key,

@@ -1,12 +1,14 @@
 //! Decides how a person steers the jobs of a database without being a worker: over a database of their own or a node's.
 
+pub mod handlers;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use cirque_shared::metrics::Registry;
 
 use crate::config::Config;
-use crate::db::{Db, Open};
+use crate::db::{Db, Error, Open};
 use crate::jobs;
 use crate::metrics::DatabaseMetrics;
 use crate::moment::Moment;
@@ -76,6 +78,15 @@ impl Steering {
     /// Those of the database.
     pub async fn wish(&self, id: i64, wish: Wish) -> anyhow::Result<Granted> {
         Ok(steer::wish(&self.db, &Kinds, (id, wish), Moment::now()).await?)
+    }
+
+    /// As [`Steering::wish`], at this moment.
+    ///
+    /// # Errors
+    ///
+    /// Those of the database.
+    pub async fn granted(&self, id: i64, wish: Wish, now: Moment) -> Result<Granted, Error> {
+        steer::wish(&self.db, &Kinds, (id, wish), now).await
     }
 
     /// See [`steer::wish_all`].

@@ -37,6 +37,24 @@ pub async fn run(config: Config, queues: Vec<Queue>) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Writes the views that this node counted, now and then until `stop`, and the last ones then.
+pub(crate) async fn write_views(state: AppState, stop: CancellationToken) {
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = tokio::time::sleep(state.views_every) => {}
+        }
+        match state.views.flush(&state.db, state.clock.now()).await {
+            Ok(true) => state.bell.ring(),
+            Ok(false) => {}
+            Err(error) => tracing::warn!(error.chain = chain(&error), "could not write views; they are kept"),
+        }
+        if stop.is_cancelled() {
+            return;
+        }
+    }
+}
+
 /// Keeps the numbers of the queues up to date until `stop`.
 pub(crate) async fn observe(state: AppState, stop: CancellationToken) {
     loop {

@@ -2,6 +2,7 @@
 
 mod accounts;
 mod queue;
+mod webhook;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -33,6 +34,9 @@ pub(super) enum Command {
     /// Jobs: see them and steer them.
     #[command(subcommand)]
     Queue(queue::Command),
+    /// Webhooks: whose servers are told of events.
+    #[command(subcommand)]
+    Webhook(webhook::Command),
     /// Accounts: who may sign in, and as what.
     #[command(subcommand)]
     User(accounts::User),
@@ -182,6 +186,7 @@ pub(super) fn run(command: Command) -> Result<(), Failure> {
             Ok(block_on(cirque_app::work::run(config, queues))??)
         }
         Command::Queue(command) => queue::run(&command),
+        Command::Webhook(command) => webhook::run(&command),
         Command::User(command) => accounts::user(&command),
         Command::Token(command) => accounts::token(&command),
         Command::Check { live: Some(address), .. } => live(&address),

@@ -27,6 +27,7 @@ mod pagination;
 mod probes;
 mod protocol;
 mod proxying;
+mod queue;
 mod queueing;
 mod reaching;
 mod reload;

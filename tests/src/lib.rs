@@ -3,7 +3,7 @@
 //! In reading order: [`eventually()`] waits, [`process`] owns a child, [`ports`] hands out addresses,
 //! [`client`], [`frames`] and [`load`] are the outside world, [`backend`] and [`chaos`] are what goes wrong behind the edge,
 //! [`recorder`] is the strict witness of what a proxy forwards, [`reference`](mod@reference) two other proxies,
-//! [`postgres`] a database server, [`python`] programs from PyPI, [`prometheus`] asks for metrics, [`curl`](mod@curl) and [`grpc`] are clients that others wrote, [`pki`] makes certificates, [`letterbox`] takes mail,
+//! [`postgres`] a database server, [`mailbox`] a mail server, [`webhook`] a receiver of webhooks, [`python`] programs from PyPI, [`prometheus`] asks for metrics, [`curl`](mod@curl) and [`grpc`] are clients that others wrote, [`pki`] makes certificates, [`letterbox`] takes mail,
 //! [`scrape`] reads metrics, [`edge`], [`node`] and [`cluster`] put a whole system together.
 //! Everything here blocks: a test is a plain function that reads from top to bottom.
 
@@ -20,6 +20,7 @@ pub mod grpc;
 pub mod http;
 pub mod letterbox;
 pub mod load;
+pub mod mailbox;
 pub mod node;
 pub mod pki;
 pub mod ports;
@@ -30,7 +31,9 @@ pub mod python;
 pub mod recorder;
 pub mod reference;
 pub mod scrape;
+pub mod sql;
 pub mod sync;
+pub mod webhook;
 
 pub use backend::{Backend, Reply};
 pub use client::{Client, Connection, Request, Response};

@@ -39,6 +39,9 @@ pub fn parse(raw: raw::File, problems: &mut Problems) -> Config {
         cache: cache(raw.cache.unwrap_or_default(), problems),
         posts: posts(&raw.posts.unwrap_or_default(), problems),
         queue: later::queue(raw.queue.unwrap_or_default(), problems),
+        mail: later::mail(raw.mail.unwrap_or_default(), problems),
+        webhooks: later::webhooks(raw.webhooks.unwrap_or_default(), problems),
+        analytics: later::analytics(raw.analytics.unwrap_or_default(), problems),
         health: Health { timeout: timeout("health.timeout", raw.health.and_then(|h| h.timeout), problems) },
         alerts: alert::config::parse(
             raw.alerts.unwrap_or_default(),

@@ -23,6 +23,12 @@ cirque_shared::raw! {
         pub posts: Posts,
         /// What is done later.
         pub queue: Queue,
+        /// How mail is sent.
+        pub mail: Mail,
+        /// How others' servers are told of events.
+        pub webhooks: Webhooks,
+        /// How views are counted.
+        pub analytics: Analytics,
         /// How health is judged.
         pub health: Health,
         /// What is told when something goes wrong.
@@ -163,6 +169,32 @@ cirque_shared::raw! {
     pub struct Posts {
         /// 1m to 24h.
         pub reorder_every: Duration,
+    }
+
+    /// `[mail]`.
+    pub struct Mail {
+        /// `smtp://…` or `smtps://…`; "" sends no mail.
+        pub smtp: String,
+        /// An e-mail address, with a name if you like.
+        pub from: String,
+        /// `COUNT/TIME`; "" for any number.
+        pub per_domain: String,
+    }
+
+    /// `[webhooks]`.
+    pub struct Webhooks {
+        /// Addresses and networks.
+        pub allow: Vec<String>,
+        /// 1 to 1000.
+        pub failures: u32,
+    }
+
+    /// `[analytics]`.
+    pub struct Analytics {
+        /// 100ms to 1m.
+        pub flush: Duration,
+        /// Words.
+        pub bots: Vec<String>,
     }
 
     /// `[health]`.

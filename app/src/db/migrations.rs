@@ -34,6 +34,7 @@ const ALL: &[Step] = &[
     step!(5, "writing", "0005_writing.sql"),
     step!(6, "search", "0006_search.sql"),
     step!(7, "queue", "0007_queue.sql"),
+    step!(8, "listeners", "0008_listeners.sql"),
     step!(10, "view_order", "0010_view_order.sql"),
     step!(11, "catalog", "0011_catalog.sql"),
     step!(30, "alerts", "0030_alerts.sql"),

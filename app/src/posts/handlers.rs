@@ -26,7 +26,7 @@ use crate::page::{DIRECTION, DIRECTIONS, Direction, Offset, PAGE, PER_PAGE, keys
 use crate::query::{Params, Rule, Spec, words};
 use crate::state::AppState;
 
-const SORT_WORDS: [&str; 3] = words(&Sort::WORDS);
+const SORT_WORDS: [&str; 4] = words(&Sort::WORDS);
 const SORT: Spec = Spec::new(
     "sort",
     Rule::Word(&SORT_WORDS),
@@ -140,7 +140,7 @@ async fn v1_page(state: &AppState, params: &Params, path: &str, filter: Filter) 
 fn of_a_list(sort: Sort, related: &Related, posts: &[Post]) -> BTreeSet<Tag> {
     let mut tags = related.changes(posts);
     tags.insert(Tag::Posts);
-    if sort == Sort::ViewCount {
+    if sort.is_of_views() {
         tags.insert(Tag::ViewOrder);
     }
     tags
@@ -310,10 +310,10 @@ fn order(params: &Params, filter: &Filter) -> Order {
 }
 
 /// The slug in the path; what no post can be called is not asked of the database.
-fn known_slug(slug: Result<Path<String>, PathRejection>) -> Result<String, ApiError> {
+pub(super) fn known_slug(slug: Result<Path<String>, PathRejection>) -> Result<String, ApiError> {
     catalog::known_segment(slug)?.ok_or_else(no_such_post)
 }
 
-fn no_such_post() -> ApiError {
+pub(super) fn no_such_post() -> ApiError {
     ApiError::not_found("There is no post at this address.")
 }

@@ -1,8 +1,8 @@
 //! Decides in which order lists by views stand: one is made at intervals and stands still, so that it can be walked.
 //!
 //! `view_count` changes with every view; a client that walked by it would meet some posts twice and others not at all.
-//! So lists are sorted by how often posts were viewed when the current *edition* of the order was made. Two columns,
-//! `views_even` and `views_odd`, hold the editions with even and with odd numbers.
+//! So lists are sorted by how often posts were viewed (or, for `trending`, were viewed lately) when the current *edition* of the order was made. Two columns,
+//! `views_even` and `views_odd` (`trend_even` and `trend_odd`), hold the editions with even and with odd numbers.
 //!
 //! | the cursor is of | and the answer is |
 //! | --- | --- |
@@ -111,13 +111,18 @@ pub fn column(edition: u32) -> &'static str {
     if edition.is_multiple_of(2) { "views_even" } else { "views_odd" }
 }
 
+/// The column that holds what was viewed lately, in an edition.
+pub fn trend_column(edition: u32) -> &'static str {
+    if edition.is_multiple_of(2) { "trend_even" } else { "trend_odd" }
+}
+
 /// The edition that a page is read in: that of its cursor, else the current one; 0 for orders that have only one.
 ///
 /// # Errors
 ///
 /// 400 for a cursor of an edition that is gone; those of the database.
 pub async fn edition(db: Reader<'_>, sort: Sort, from: Option<&Place>) -> Result<u32, ApiError> {
-    if sort != Sort::ViewCount {
+    if !sort.is_of_views() {
         return Ok(0);
     }
     let editions = Editions::read(db.first(&select()).await?)?;
@@ -190,12 +195,13 @@ pub async fn refresh(state: &AppState, now: Moment) -> Result<bool, Error> {
 
 /// Notes how often the next posts were viewed until now.
 async fn note(writer: &mut Writer<'_>, edition: u32, behind: i64) -> Result<(), Error> {
-    let column = column(edition);
+    let (column, trend) = (column(edition), trend_column(edition));
     let update = Query::update()
         .table(TABLE)
         .value(column, Expr::col("view_count"))
+        .value(trend, Expr::col("trend"))
         .and_where(Expr::col("id").between(behind.saturating_add(1), behind.saturating_add(BATCH)))
-        .and_where(Expr::col(column).not_equals("view_count"))
+        .and_where(Expr::col(column).not_equals("view_count").or(Expr::col(trend).not_equals("trend")))
         .take();
     writer.execute(&update).await.map(drop)
 }

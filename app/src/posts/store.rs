@@ -212,6 +212,24 @@ pub async fn in_range(
     db.all(&select).await?.iter().map(|row| Post::read(row, columns)).collect()
 }
 
+/// How many public posts there are among these ids, and when one of them changed last.
+///
+/// # Errors
+///
+/// Those of the database.
+pub async fn summary(db: Reader<'_>, ids: RangeInclusive<i64>, now: Moment) -> Result<(i64, Moment), Error> {
+    let mut select = Query::select();
+    select
+        .expr(Func::count(Expr::col((TABLE, "id"))))
+        .expr(Func::max(Expr::col((TABLE, "updated_at"))))
+        .from(TABLE)
+        .and_where(Expr::col("id").between(*ids.start(), *ids.end()));
+    visible(&mut select, now);
+    let Some(row) = db.first(&select).await? else { return Ok((0, now)) };
+    let mut cells = row.cells();
+    Ok((cells.take()?, cells.take::<Option<i64>>()?.map_or(now, Moment)))
+}
+
 /// What the public may see: published, its moment come, not deleted.
 fn visible(select: &mut SelectStatement, now: Moment) {
     listed(select);

@@ -44,6 +44,25 @@ pub async fn done(writer: &mut Writer<'_>, fences: &[Fence], now: Moment) -> Res
     writer.execute(&update).await
 }
 
+/// Lets a job that was ended in this transaction wait again, for now, with another payload.
+pub(super) async fn go_on(
+    writer: &mut Writer<'_>,
+    fence: &Fence,
+    payload: &str,
+    now: Moment,
+) -> Result<(), Error> {
+    let update = Query::update()
+        .table(TABLE)
+        .value("state", State::Waiting.word())
+        .value("run_at", now.0)
+        .value("payload", payload)
+        .value("ended_at", Option::<i64>::None)
+        .and_where(Expr::col("id").eq(fence.id))
+        .and_where(Expr::col("attempt").eq(fence.attempt))
+        .take();
+    writer.execute(&update).await.map(drop)
+}
+
 /// What is written with a happening.
 #[derive(Clone, Debug, Default)]
 pub struct Note {

@@ -23,7 +23,7 @@ async fn all_wrong_parameters_are_named_at_once() {
                 "page": ["must be a whole number between 1 and 1000000"],
                 "per_page": ["must be a whole number between 1 and 50"],
                 "is_featured": ["must be true or false"],
-                "sort": ["must be one of: published_at, view_count, created_at"],
+                "sort": ["must be one of: published_at, view_count, created_at, trending"],
                 "direction": ["must be one of: desc, asc"],
             }
         })

@@ -117,7 +117,7 @@ pub(in crate::cli) struct NewRole {
 pub(in crate::cli) struct NewToken {
     #[command(flatten)]
     of: Named,
-    /// What it is for: `posts:read` or `posts:write`; may be given several times.
+    /// What it is for: `posts:read`, `posts:write` or `queue:manage`; may be given several times.
     #[arg(long = "ability", required = true, value_parser = ability)]
     abilities: Vec<Ability>,
     /// How long it is good, up to 365d.
@@ -152,7 +152,7 @@ fn role(word: &str) -> Result<Role, String> {
 }
 
 fn ability(word: &str) -> Result<Ability, String> {
-    Ability::parse(word).ok_or_else(|| "must be posts:read or posts:write".to_owned())
+    Ability::parse(word).ok_or_else(|| "must be posts:read, posts:write or queue:manage".to_owned())
 }
 
 /// Days too, because that is how one thinks of it.

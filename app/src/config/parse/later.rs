@@ -2,8 +2,8 @@
 
 use cirque_shared::config::Problems;
 
-use super::super::{Queue, QueueLimits, raw};
-use super::{MS, Range, S, rate, spoken};
+use super::super::{Analytics, Mail, Queue, QueueLimits, SmtpUrl, Webhooks, raw};
+use super::{MS, Range, S, networks, rate, spoken};
 
 const HOUR: u64 = 3600;
 const YEAR: u64 = 365 * 24 * HOUR;
@@ -37,4 +37,38 @@ fn limits(at: &str, raw: Option<raw::QueueLimits>, problems: &mut Problems) -> Q
     let at_once = count("at_once", raw.at_once, 1000);
     let in_fleet = count("in_fleet", raw.in_fleet, 10_000);
     QueueLimits { at_once, in_fleet, rate: rate(&format!("{at}.rate"), raw.rate, problems) }
+}
+
+pub(super) fn mail(raw: raw::Mail, problems: &mut Problems) -> Mail {
+    let url = raw.smtp.unwrap_or_default();
+    let smtp = (!url.is_empty()).then(|| SmtpUrl::parse(&url)).transpose();
+    let smtp = smtp.unwrap_or_else(|reason| {
+        problems.push("mail.smtp", reason.to_string());
+        None
+    });
+    let from = problems.require("mail.from", raw.from);
+    let from = from.parse().unwrap_or_else(|_| {
+        problems.push("mail.from", "must be an address like \"cirque <noreply@example.com>\"");
+        let address = lettre::Address::new("noreply", "example.com").expect("it is one");
+        lettre::message::Mailbox::new(None, address)
+    });
+    Mail { smtp, from, per_domain: rate("mail.per_domain", raw.per_domain, problems) }
+}
+
+pub(super) fn webhooks(raw: raw::Webhooks, problems: &mut Problems) -> Webhooks {
+    let failures = Range { least: 1, most: 1000, show: u32::to_string };
+    Webhooks {
+        allow: networks("webhooks.allow", raw.allow, problems),
+        failures: failures.check("webhooks.failures", raw.failures, problems),
+    }
+}
+
+pub(super) fn analytics(raw: raw::Analytics, problems: &mut Problems) -> Analytics {
+    let flush = Range { least: MS(100), most: S(60), show: spoken };
+    let flush = flush.check("analytics.flush", raw.flush, problems);
+    let bots = raw.bots.unwrap_or_default();
+    if bots.iter().any(|bot| bot.trim().is_empty()) {
+        problems.push("analytics.bots", "must not have an empty word, which every reader's User-Agent has");
+    }
+    Analytics { flush, bots }
 }

@@ -109,6 +109,7 @@ async fn every_page_of_every_order_begins_at_its_place_in_an_index() {
         Sort::PublishedAt => "posts_by_date",
         Sort::ViewCount => "posts_by_views_even",
         Sort::CreatedAt => "posts_by_creation",
+        Sort::Trending => "posts_by_trend_even",
     };
     for (_, sort) in Sort::WORDS {
         for direction in [Direction::Ascending, Direction::Descending] {
