@@ -1,6 +1,6 @@
 //! Decides what is seen of the queues without taking anything: what is due, how much waits, how old it is.
 
-use sea_query::{Expr, ExprTrait, Query, SelectStatement};
+use sea_query::{Expr, ExprTrait, Order, Query, SelectStatement};
 
 use super::{Queue, TABLE};
 use crate::db::{Db, Error};
@@ -28,7 +28,7 @@ pub async fn due(db: &Db) -> Result<Vec<Due>, Error> {
         .from(TABLE)
         .and_where(Expr::cust("state = 'waiting'"))
         .and_where(Expr::cust("queue = queues.name"))
-        .order_by("run_at", sea_query::Order::Asc)
+        .order_by("run_at", Order::Asc)
         .limit(1)
         .take();
     let select = Query::select().columns(["name", "paused_at"]).expr(subquery(next)).from("queues").take();
@@ -67,47 +67,36 @@ pub struct Depth {
     pub oldest: Option<Moment>,
 }
 
-/// Counts the jobs of each queue. Finished ones are not looked at.
+/// As many are counted at most: then it costs no more, however many there are.
+const COUNTED: u64 = 1_000_000;
+
+/// Counts the jobs of each queue, up to a million of each sort. Finished ones are not looked at.
 ///
 /// # Errors
 ///
 /// Those of the database.
 pub async fn depths(db: &Db, now: Moment) -> Result<Vec<Depth>, Error> {
-    let counted = |state: &'static str, when: Option<Expr>| {
-        let mut count = Query::select();
-        count
-            .expr(Expr::cust("count(*)"))
-            .from(TABLE)
-            .and_where(Expr::cust(format!("state = '{state}'")))
-            .and_where(Expr::cust("queue = queues.name"));
-        if let Some(when) = when {
-            count.and_where(when);
-        }
-        subquery(count)
-    };
-    let oldest = Query::select()
-        .column("run_at")
-        .from(TABLE)
-        .and_where(Expr::cust("state = 'waiting'"))
-        .and_where(Expr::cust("queue = queues.name"))
-        .and_where(Expr::col("run_at").lte(now.0))
-        .order_by("run_at", sea_query::Order::Asc)
-        .limit(1)
-        .take();
-    let select = Query::select()
-        .columns(["name", "paused_at"])
-        .expr(counted("waiting", Some(Expr::col("run_at").lte(now.0))))
-        .expr(counted("waiting", Some(Expr::col("run_at").gt(now.0))))
-        .expr(counted("running", None))
-        .expr(counted("buried", None))
-        .expr(subquery(oldest))
-        .from("queues")
-        .take();
-    let rows = db.watch().all(&select).await?;
-    let mut depths = Vec::with_capacity(rows.len());
-    for row in &rows {
+    let mut depths = Vec::with_capacity(Queue::ALL.len());
+    for queue in Queue::ALL {
+        let (is_due, is_later) = (Expr::col("run_at").lte(now.0), Expr::col("run_at").gt(now.0));
+        let oldest = of(queue, "waiting")
+            .column("run_at")
+            .and_where(is_due.clone())
+            .order_by("run_at", Order::Asc)
+            .limit(1)
+            .take();
+        let select = Query::select()
+            .column("paused_at")
+            .expr(counted(queue, "waiting", Some(is_due)))
+            .expr(counted(queue, "waiting", Some(is_later)))
+            .expr(counted(queue, "running", None))
+            .expr(counted(queue, "buried", None))
+            .expr(subquery(oldest))
+            .from("queues")
+            .and_where(Expr::col("name").eq(queue.word()))
+            .take();
+        let Some(row) = db.watch().first(&select).await? else { continue };
         let mut cells = row.cells();
-        let Some(queue) = Queue::parse(&cells.take::<String>()?) else { continue };
         depths.push(Depth {
             queue,
             paused_at: cells.take::<Option<i64>>()?.map(Moment),
@@ -118,6 +107,22 @@ pub async fn depths(db: &Db, now: Moment) -> Result<Vec<Depth>, Error> {
             oldest: cells.take::<Option<i64>>()?.map(Moment),
         });
     }
-    depths.sort_by_key(|depth| depth.queue);
     Ok(depths)
+}
+
+/// The jobs of a queue in one state, of which nothing is selected yet.
+fn of(queue: Queue, state: &str) -> SelectStatement {
+    Query::select()
+        .from(TABLE)
+        .and_where(Expr::cust(format!("state = '{state}'")))
+        .and_where(Expr::col("queue").eq(queue.word()))
+        .take()
+}
+
+fn counted(queue: Queue, state: &str, when: Option<Expr>) -> Expr {
+    let mut some = of(queue, state).column("id").limit(COUNTED).take();
+    if let Some(when) = when {
+        some.and_where(when);
+    }
+    subquery(Query::select().expr(Expr::cust("count(*)")).from_subquery(some, "some_jobs").take())
 }

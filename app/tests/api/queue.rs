@@ -1,6 +1,7 @@
 //! Jobs as their workers see them: real workers over a real database, with jobs of the test's own.
 
 mod model;
+mod pace;
 mod states;
 mod steering;
 
