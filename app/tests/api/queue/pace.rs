@@ -1,7 +1,7 @@
 //! How many small jobs one worker does in a second, among many that are done and many that wait.
 //!
-//! `CIRQUE_QUEUE_DONE` and `CIRQUE_QUEUE_WAITING` say how many there are (20,000 and 4,000 when left out). The figures of a
-//! release build are in `docs/guides/events-and-queue.md`.
+//! `CIRQUE_QUEUE_DONE` and `CIRQUE_QUEUE_WAITING` say how many there are (20,000 and 4,000 when left out). The figures for a
+//! million and 100,000 are in `docs/guides/events-and-queue.md`.
 
 use std::time::Duration;
 
