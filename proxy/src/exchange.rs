@@ -28,7 +28,7 @@ use crate::trace::Trace;
 use crate::upstream::Chosen;
 
 /// Stale pooled connections that one request may meet before they count as failures.
-const MOST_STALE: u32 = 2;
+const MOST_STALE: u32 = 8;
 
 /// What is known of a request from its head.
 #[derive(Debug)]
