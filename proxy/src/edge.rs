@@ -1,7 +1,6 @@
 //! What every request can reach: the site at work, metrics, the log, and how many requests there are.
 
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -96,17 +95,6 @@ impl Edge {
     /// Rings at each replacement of the site.
     pub(crate) fn changes(&self) -> watch::Receiver<()> {
         self.changed.subscribe()
-    }
-
-    /// The number of the listener that accepted a connection at this address of ours.
-    pub(crate) fn listener_at(&self, local: Option<SocketAddr>) -> usize {
-        let site = self.site();
-        let found = local.and_then(|local| {
-            let listeners = site.config.listeners.iter();
-            let exact = listeners.clone().position(|listener| listener.address == local);
-            exact.or_else(|| listeners.clone().position(|listener| listener.address.port() == local.port()))
-        });
-        found.unwrap_or(0)
     }
 
     /// All listeners accept connections: `/readyz` says so from now on.

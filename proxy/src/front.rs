@@ -1,27 +1,34 @@
-//! Where every connection comes in: through which door, whether over TLS, and onto which path.
+//! Where every connection goes: whether over TLS, and onto which path.
 //!
 //! HTTP/1.x goes to [`crate::http1`] (or, with `[server] http1 = "pingora"`, to pingora), HTTP/2 to pingora.
 
 mod http2;
-mod stream;
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::fmt::Debug;
+use std::net::IpAddr;
+use std::os::fd::AsRawFd as _;
 use std::sync::Arc;
 
-use async_trait::async_trait;
-use pingora::apps::{HttpServerApp as _, ServerApp};
+use pingora::apps::{HttpServerApp as _, ServerApp as _};
 use pingora::protocols::{SocketDigest, Stream, UniqueIDType};
 use pingora::proxy::HttpProxy;
 use pingora::server::ShutdownWatch;
+use tokio::io::{AsyncRead, AsyncWrite, BufStream};
+use tokio::net::TcpStream;
 
 use crate::door::{Door, Origin};
+use crate::downstream::{Downstream, Wrapped};
 use crate::edge::Edge;
 use crate::http1::{Http1, PREFACE};
 use crate::listener::Listener;
 use crate::phases::Phases;
-use stream::Wrapped;
 
-/// All listeners, as pingora sees them.
+/// Buffers of an HTTP/1.x connection on pingora's path: small reads suffice for heads, a larger write lets head and
+/// body leave together. Our own path buffers by itself.
+const READ_BUFFER: usize = 8 * 1024;
+const WRITE_BUFFER: usize = 16 * 1024;
+
+/// The paths, and what holds for each listener.
 pub(crate) struct Front {
     edge: Arc<Edge>,
     doors: Vec<Arc<Door>>,
@@ -55,99 +62,100 @@ impl Front {
         Self { edge, doors, proxy, own }
     }
 
-    /// The door through which a connection to this address of ours came.
-    fn door(&self, socket: Option<&SocketDigest>) -> Arc<Door> {
-        // With one listener there is nothing to ask the kernel.
-        let local = || socket?.local_addr()?.as_inet().copied();
-        let number = if self.doors.len() > 1 { self.edge.listener_at(local()) } else { 0 };
-        Arc::clone(&self.doors[number])
-    }
-
-    /// Carries HTTP/1.x, or HTTP/2 where a client begins with it.
-    async fn http1(&self, stream: Stream, origin: Origin, may_switch: bool, shutdown: &ShutdownWatch) {
-        let Some(own) = &self.own else {
-            return self.pingora_http1(stream, origin, may_switch, shutdown).await;
-        };
-        let ids = ids(&stream);
-        if let Some((stream, ahead)) = own.serve(stream, &origin, may_switch).await {
-            self.http2(wrapped(stream, ahead, ids), origin, shutdown).await;
-        }
-    }
-
-    async fn pingora_http1(
+    /// Carries a connection, from its first byte to its last.
+    pub(crate) async fn serve(
         &self,
-        mut stream: Stream,
-        origin: Origin,
-        may_switch: bool,
-        shutdown: &ShutdownWatch,
+        stream: TcpStream,
+        number: usize,
+        peer: IpAddr,
+        shutdown: ShutdownWatch,
     ) {
-        if may_switch {
-            let ids = ids(&stream);
-            let deadline = self.edge.client().header_timeout;
-            let Ok(ahead) = tokio::time::timeout(deadline, http2::begins_with(&mut stream, PREFACE)).await
-            else {
-                return;
-            };
-            let is_http2 = ahead == PREFACE;
-            stream = wrapped(stream, ahead, ids);
-            if is_http2 {
-                return self.http2(stream, origin, shutdown).await;
-            }
-        }
-        let listener = Arc::new(Listener::new(Arc::clone(&self.proxy), Arc::clone(&self.edge), origin));
-        listener.process_new(stream, shutdown).await;
-    }
-
-    async fn http2(&self, stream: Stream, origin: Origin, shutdown: &ShutdownWatch) {
-        let listener = Listener::new(Arc::clone(&self.proxy), Arc::clone(&self.edge), origin);
-        http2::serve(Arc::new(listener), stream, shutdown.clone()).await;
-    }
-}
-
-#[async_trait]
-impl ServerApp for Front {
-    async fn process_new(self: &Arc<Self>, stream: Stream, shutdown: &ShutdownWatch) -> Option<Stream> {
-        let socket = stream.get_socket_digest();
-        let door = self.door(socket.as_deref());
-        let peer = socket.as_ref().and_then(|digest| Some(digest.peer_addr()?.as_inet()?.ip()));
-        // A unix socket has no address: only the machine itself can be at its other end.
-        let peer = peer.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
-        let mut origin = Origin { door: Arc::clone(&door), peer, name: None };
+        let Some(door) = self.doors.get(number) else { return };
         let plain = if door.protocols.http2 { Speaks::Either } else { Speaks::Http1 };
+        let mut origin = Origin { door: Arc::clone(door), peer, name: None };
         let (stream, speaks) = match &door.tls {
-            None => (stream, plain),
+            None => (Downstream::Left(stream), plain),
             Some(tls) => {
-                let id = stream.id();
-                // Counted there; a scanner must not fill the log.
-                let secured = tls.accept(stream).await.ok()?;
+                // Boxed, as each path that most connections do not take: none needs the room of all.
+                // What it failed of is counted there; a scanner must not fill the log.
+                let Ok(secured) = Box::pin(tls.accept(stream)).await else { return };
                 origin.name = secured.name;
                 let speaks = match secured.is_http2 {
                     Some(true) => Speaks::Http2,
                     Some(false) => Speaks::Http1,
                     None => plain,
                 };
-                (Box::new(Wrapped::new(secured.io, Vec::new(), socket, id)) as Stream, speaks)
+                (Downstream::Right(Box::new(secured.io)), speaks)
             }
         };
-        // Boxed: most connections take one of these only, and none needs the room of both.
         match speaks {
-            Speaks::Http2 => Box::pin(self.http2(stream, origin, shutdown)).await,
-            speaks => Box::pin(self.http1(stream, origin, speaks == Speaks::Either, shutdown)).await,
+            Speaks::Http2 => Box::pin(self.http2(stream, Vec::new(), origin, &shutdown)).await,
+            speaks => self.http1(stream, origin, speaks == Speaks::Either, &shutdown).await,
         }
-        None
     }
 
-    async fn cleanup(&self) {
+    /// Carries HTTP/1.x, or HTTP/2 where a client begins with it.
+    async fn http1(&self, stream: Downstream, origin: Origin, may_switch: bool, shutdown: &ShutdownWatch) {
+        let Some(own) = &self.own else {
+            return Box::pin(self.pingora_http1(stream, origin, may_switch, shutdown)).await;
+        };
+        if let Some((stream, ahead)) = own.serve(stream, &origin, may_switch).await {
+            Box::pin(self.http2(stream, ahead, origin, shutdown)).await;
+        }
+    }
+
+    async fn pingora_http1(
+        &self,
+        mut stream: Downstream,
+        origin: Origin,
+        may_switch: bool,
+        shutdown: &ShutdownWatch,
+    ) {
+        let mut ahead = Vec::new();
+        if may_switch {
+            let deadline = self.edge.client().header_timeout;
+            let read = tokio::time::timeout(deadline, http2::begins_with(&mut stream, PREFACE)).await;
+            let Ok(read) = read else { return };
+            if read == PREFACE {
+                return self.http2(stream, read, origin, shutdown).await;
+            }
+            ahead = read;
+        }
+        let listener = Arc::new(Listener::new(Arc::clone(&self.proxy), Arc::clone(&self.edge), origin));
+        let ids = ids(&stream);
+        let buffered = BufStream::with_capacity(READ_BUFFER, WRITE_BUFFER, stream);
+        let mut next = listener.process_new(wrapped(buffered, ahead, ids), shutdown).await;
+        while let Some(stream) = next {
+            next = listener.process_new(stream, shutdown).await;
+        }
+    }
+
+    async fn http2(&self, stream: Downstream, ahead: Vec<u8>, origin: Origin, shutdown: &ShutdownWatch) {
+        let listener = Listener::new(Arc::clone(&self.proxy), Arc::clone(&self.edge), origin);
+        let ids = ids(&stream);
+        http2::serve(Arc::new(listener), wrapped(stream, ahead, ids), shutdown.clone()).await;
+    }
+
+    /// Lets go of what pingora keeps, at the end.
+    pub(crate) async fn cleanup(&self) {
         self.proxy.http_cleanup().await;
     }
 }
 
-type Ids = (Option<Arc<SocketDigest>>, UniqueIDType);
+type Ids = (Arc<SocketDigest>, UniqueIDType);
 
-fn ids(stream: &Stream) -> Ids {
-    (stream.get_socket_digest(), stream.id())
+/// What pingora wants to know of a socket.
+fn ids(stream: &Downstream) -> Ids {
+    let socket = match stream {
+        Downstream::Left(plain) => plain.as_raw_fd(),
+        Downstream::Right(secured) => secured.get_ref().0.as_raw_fd(),
+    };
+    (Arc::new(SocketDigest::from_raw_fd(socket)), socket)
 }
 
-fn wrapped(stream: Stream, ahead: Vec<u8>, (socket, id): Ids) -> Stream {
-    Box::new(Wrapped::new(stream, ahead, socket, id))
+fn wrapped<T>(stream: T, ahead: Vec<u8>, (socket, id): Ids) -> Stream
+where
+    T: AsyncRead + AsyncWrite + Unpin + Send + Sync + Debug + 'static,
+{
+    Box::new(Wrapped::new(stream, ahead, Some(socket), id))
 }

@@ -1,6 +1,6 @@
 //! HTTP/1.x by a path of our own: one task per connection, which owns its buffers and its one deadline.
 //!
-//! pingora accepts the connection, [`crate::front`] sees to TLS; from the first byte of HTTP on this path carries it,
+//! [`crate::accept`] accepts the connection, [`crate::front`] sees to TLS; from the first byte of HTTP on this path carries it,
 //! and asks the same deciding rooms as [`crate::phases`]. Neither knows the other.
 
 pub(crate) mod answer;
@@ -25,10 +25,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use pingora::protocols::Stream;
 use tokio::time::Instant;
 
 use crate::door::Origin;
+use crate::downstream::Downstream;
 use crate::edge::Edge;
 use connection::{Connection, End};
 
@@ -76,10 +76,10 @@ impl Http1 {
     /// Gives it back, with what was read of it, when the client begins with HTTP/2 and `may_switch`.
     pub(crate) async fn serve(
         &self,
-        stream: Stream,
+        stream: Downstream,
         origin: &Origin,
         may_switch: bool,
-    ) -> Option<(Stream, Vec<u8>)> {
+    ) -> Option<(Downstream, Vec<u8>)> {
         self.keep_swept();
         let mut connection = Connection::new(&self.edge, stream, origin, may_switch);
         match connection.serve().await {

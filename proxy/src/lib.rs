@@ -40,6 +40,7 @@ mod edge;
 mod sampler;
 mod site;
 
+mod accept;
 mod access_log;
 mod descriptors;
 mod respond;
@@ -51,6 +52,7 @@ mod metrics;
 mod operator;
 mod probes;
 
+mod downstream;
 mod durable;
 mod lifecycle;
 mod sockets;

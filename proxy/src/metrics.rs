@@ -99,21 +99,13 @@ impl Metrics {
     pub(crate) fn new(registry: &Registry) -> Self {
         const BACKEND: &[&str] = &["upstream", "backend"];
         let counters = |name, help, labels: &[&str]| registry.counters(name, help, labels);
+        let (connect_seconds, reuses) = connections(registry, BACKEND);
         Self {
             http: HttpMetrics::new(registry),
             registry: registry.clone(),
             routes: route::Families::new(registry),
-            connect_seconds: registry.histograms(
-                "proxy_upstream_connect_seconds",
-                "Time to a new connection to a backend, TLS included; failed ones are not in it.",
-                BACKEND,
-                DURATION_BUCKETS,
-            ),
-            reuses: counters(
-                "proxy_upstream_connection_reuses_total",
-                "Attempts that took an idle connection instead of a new one.",
-                BACKEND,
-            ),
+            connect_seconds,
+            reuses,
             access_log_dropped: registry.counter(
                 "proxy_access_log_dropped_total",
                 "Access lines given up because their destination was too slow.",
@@ -318,6 +310,22 @@ impl BackendMetrics {
         count(&self.probes, result);
         self.probe_seconds.observe(took);
     }
+}
+
+/// The families of connections to backends: time to a new one, and reuse.
+fn connections(registry: &Registry, labels: &[&str]) -> (HistogramFamily, CounterFamily) {
+    let seconds = registry.histograms(
+        "proxy_upstream_connect_seconds",
+        "Time to a new connection to a backend, TLS included; failed ones are not in it.",
+        labels,
+        DURATION_BUCKETS,
+    );
+    let reuses = registry.counters(
+        "proxy_upstream_connection_reuses_total",
+        "Attempts that took an idle connection instead of a new one.",
+        labels,
+    );
+    (seconds, reuses)
 }
 
 fn reloads(registry: &Registry) -> Reloads {

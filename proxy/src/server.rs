@@ -6,15 +6,12 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use async_trait::async_trait;
-use pingora::apps::ServerApp;
-use pingora::listeners::ListenerConfig;
-use pingora::protocols::l4::stream::L4BufferSettings;
 use pingora::proxy::HttpProxy;
 use pingora::server::configuration::ServerConf;
-use pingora::server::{ListenFds, RunArgs, Server, ShutdownWatch};
+use pingora::server::{RunArgs, Server, ShutdownWatch};
 use pingora::services::background::{BackgroundService, GenBackgroundService, background_service};
-use pingora::services::listening::Service;
 
+use crate::accept::Accepting;
 use crate::admin::{Admin, Desk};
 use crate::alerting::{self, Alerting};
 use crate::config::policy::Http1;
@@ -39,13 +36,6 @@ const MOST_TRIES: usize = 16;
 
 /// Idle connections to backends that are kept, per worker thread.
 const POOL_PER_THREAD: usize = 512;
-
-/// Buffers of a client's connection. Small reads suffice for heads; a larger write lets head and body leave
-/// together.
-const BUFFERS: L4BufferSettings = L4BufferSettings { read: Some(8 * 1024), write: Some(16 * 1024) };
-
-/// Our path buffers by itself.
-const UNBUFFERED: L4BufferSettings = L4BufferSettings { read: Some(0), write: Some(0) };
 
 /// How often certificate files are looked at. A change is taken over at the second look that finds it.
 const CERTIFICATE_LOOK: Duration = Duration::from_secs(1);
@@ -132,45 +122,16 @@ fn add_listeners(
     most_clients: usize,
     handover: &Handover,
 ) -> anyhow::Result<()> {
-    let sockets = handover.sockets.for_pingora().context("listeners")?;
+    let sockets = handover.sockets.listeners().context("listeners")?;
     let mut proxy = HttpProxy::new(Phases::new(Arc::clone(edge)), Arc::clone(&server.configuration));
     proxy.handle_init_modules();
-    let (own, buffers) = match config.http1 {
-        Http1::Own => (Some(http1::Http1::new(Arc::clone(edge))), UNBUFFERED),
-        Http1::Pingora => (None, BUFFERS),
+    let own = match config.http1 {
+        Http1::Own => Some(http1::Http1::new(Arc::clone(edge))),
+        Http1::Pingora => None,
     };
     let front = Front::new(Arc::clone(edge), doors.to_vec(), Arc::new(proxy), own);
-    let mut service = Service::new("edge".to_owned(), Gate::new(edge, most_clients, front));
-    for listener in &config.listeners {
-        service.add_listener(ListenerConfig::tcp(listener.address.to_string()).l4_buffer(buffers));
-    }
-    server.add_service(Listening(service, sockets));
+    server.add_service(Accepting::new(sockets, Gate::new(edge, most_clients), front));
     Ok(())
-}
-
-/// A service of pingora's that finds our sockets instead of binding its own.
-struct Listening<A>(Service<A>, ListenFds);
-
-#[async_trait]
-impl<A: ServerApp + Send + Sync + 'static> pingora::services::Service for Listening<A> {
-    async fn start_service(
-        &mut self,
-        _: Option<ListenFds>,
-        shutdown: ShutdownWatch,
-        listeners_per_fd: usize,
-    ) {
-        let sockets = Arc::clone(&self.1);
-        pingora::services::Service::start_service(&mut self.0, Some(sockets), shutdown, listeners_per_fd)
-            .await;
-    }
-
-    fn name(&self) -> &str {
-        pingora::services::Service::name(&self.0)
-    }
-
-    fn threads(&self) -> Option<usize> {
-        pingora::services::Service::threads(&self.0)
-    }
 }
 
 fn on_one_thread<T>(name: &str, task: T) -> GenBackgroundService<T> {

@@ -5,12 +5,11 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::os::fd::{IntoRawFd as _, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixListener;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use anyhow::Context as _;
-use pingora::server::{Fds, ListenFds};
 
 use crate::config::{AdminAddress, Config};
 use crate::durable;
@@ -69,13 +68,19 @@ impl Sockets {
         Ok(Self(Mutex::new(sockets)))
     }
 
-    /// Copies for pingora, which looks for a socket by its address before it binds one.
-    pub(crate) fn for_pingora(&self) -> io::Result<ListenFds> {
-        let mut table = Fds::new();
-        for Named { name, socket } in self.lock().iter() {
-            table.add(name.clone(), socket.try_clone()?.into_raw_fd());
-        }
-        Ok(Arc::new(parking_lot::Mutex::new(table)))
+    /// Copies of the listeners' sockets, in the order of the configuration.
+    pub(crate) fn listeners(&self) -> io::Result<Vec<TcpListener>> {
+        let sockets = self.lock();
+        let listeners = sockets.iter().filter(|socket| !socket.name.starts_with(ADMIN));
+        let copy = |named: &Named| {
+            let listener = TcpListener::from(named.socket.try_clone()?);
+            listener.set_nonblocking(true)?;
+            // What is accepted inherits it (tcp(7)), so that no connection pays for a call of its own: small answers
+            // must not wait for an acknowledgement.
+            rustix::net::sockopt::set_tcp_nodelay(&listener, true)?;
+            Ok(listener)
+        };
+        listeners.map(copy).collect()
     }
 
     /// A copy for the admin interface.
@@ -144,6 +149,17 @@ mod tests {
 
     fn free() -> SocketAddr {
         TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+    }
+
+    #[test]
+    fn what_is_accepted_sends_without_delay() {
+        let (listener, admin) = (free(), free());
+        let sockets = Sockets::open(&config(listener, admin), Vec::new()).unwrap();
+        let accepting = sockets.listeners().unwrap();
+        let _client = std::net::TcpStream::connect(listener).unwrap();
+        // Non-blocking, but the connection is there: on loopback it is accepted before connect returns.
+        let (accepted, _) = accepting[0].accept().unwrap();
+        assert!(accepted.nodelay().unwrap());
     }
 
     #[test]

@@ -185,10 +185,10 @@ impl Secured {
     #[track_caller]
     fn expect_answer(&mut self) {
         let input = self.child.stdin.as_mut().expect("it is piped");
-        input.write_all(b"HEAD /x HTTP/1.1\r\nHost: site.test\r\n\r\n").unwrap();
+        input.write_all(b"HEAD /x HTTP/1.1\r\nHost: site.test\r\n\r\n").expect("the connection is open");
         let (mut status, mut line) = (String::new(), String::new());
-        self.lines.read_line(&mut status).unwrap();
-        while self.lines.read_line(&mut line).unwrap() > 2 {
+        self.lines.read_line(&mut status).expect("the connection is open");
+        while self.lines.read_line(&mut line).expect("the connection is open") > 2 {
             line.clear();
         }
         assert!(status.starts_with("HTTP/1.1 200"), "{status}");

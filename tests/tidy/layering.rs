@@ -17,7 +17,8 @@ const PROXY: Layers = Layers {
     folder: "proxy/src/",
     rows: &[
         &["server", "fuzzing", "token"],
-        &["lifecycle", "front", "gate"],
+        &["lifecycle", "accept"],
+        &["front", "gate"],
         &["admin", "listener", "probes", "sampler", "alerting"],
         &["control", "handover"],
         &["sockets"],
@@ -28,7 +29,7 @@ const PROXY: Layers = Layers {
         &["access_log", "door"],
         &["upstream", "tls"],
         &["operator"],
-        &["metrics", "balance", "durable", "dial"],
+        &["metrics", "balance", "durable", "dial", "downstream"],
         &["respond"],
         &["retry"],
         &["route", "limit", "descriptors", "trace", "compress"],

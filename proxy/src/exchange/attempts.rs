@@ -34,7 +34,7 @@ impl Exchange {
         self.release();
         let pause = std::mem::take(&mut self.pause);
         if !pause.is_zero() {
-            tokio::time::sleep(pause).await;
+            Box::pin(tokio::time::sleep(pause)).await;
         }
         let deadline = self.deadline();
         let route = self.route.as_ref().ok_or(Refusal::NoRoute)?;
@@ -46,7 +46,8 @@ impl Exchange {
         let mut chosen = upstream.choose(self.key, &self.tried, now);
         if matches!(chosen, Err(NoBackend::Full)) {
             let until = deadline.min(now + upstream.config.queue_timeout);
-            chosen = upstream.wait(self.key, &self.tried, until).await;
+            // Boxed: few requests wait.
+            chosen = Box::pin(upstream.wait(self.key, &self.tried, until)).await;
             now = Instant::now();
         }
         let chosen = chosen.map_err(|why| match why {

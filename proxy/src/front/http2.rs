@@ -12,7 +12,7 @@ use pingora::protocols::http::ServerSession;
 use pingora::protocols::http::v2::server::{H2Accept, H2Options, HttpSession, default_h2_options, handshake};
 use pingora::protocols::{Digest, Stream};
 use pingora::server::ShutdownWatch;
-use tokio::io::AsyncReadExt as _;
+use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::sync::Notify;
 
 use crate::config::policy::Client;
@@ -198,7 +198,7 @@ fn options(client: &Client) -> H2Options {
 }
 
 /// Reads until it is known whether the client begins with `wanted`; what was read, at most as much as that.
-pub(super) async fn begins_with(stream: &mut Stream, wanted: &[u8]) -> Vec<u8> {
+pub(super) async fn begins_with(stream: &mut (impl AsyncRead + Unpin), wanted: &[u8]) -> Vec<u8> {
     let mut read = Vec::new();
     let mut byte = [0; 64];
     while wanted.starts_with(&read) && read.len() < wanted.len() {

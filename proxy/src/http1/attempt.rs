@@ -118,8 +118,8 @@ impl Connection<'_> {
         let most = work.attempt_timeout.unwrap_or(Duration::MAX).min(work.timeouts.connect);
         let is_cut_short = deadline < now + most;
         self.clock.set((now + most).min(deadline));
-        let connecting = dialled(backend, &work.timeouts);
-        tokio::pin!(connecting);
+        // Boxed: most attempts find a connection in the pool.
+        let mut connecting = Box::pin(dialled(backend, &work.timeouts));
         let clock = &mut self.clock;
         let connected = poll_fn(|cx| {
             if let Poll::Ready(connected) = connecting.as_mut().poll(cx) {
@@ -177,7 +177,7 @@ impl Connection<'_> {
         finder: &mut EndFinder,
         deadline: Instant,
     ) -> Result<Answer, Ended> {
-        let half_close = self.edge.client().half_close;
+        let half_close = self.limits.half_close;
         // Outside the closure: a wake-up by itself is no progress and must not move the deadline.
         let (mut asked, mut heard) = (true, true);
         poll_fn(|cx| {
@@ -226,7 +226,7 @@ impl Connection<'_> {
             work.timeouts.send
         } else if work.upload.is_under_way() && !peer.is_deaf {
             // The client is to send, or the backend to answer early: whichever may take longer.
-            self.edge.client().body_timeout
+            self.limits.body_timeout
         } else {
             work.timeouts.read
         }
@@ -241,7 +241,7 @@ impl Connection<'_> {
             work.sends.rest();
             return false;
         }
-        let client = self.edge.client();
+        let client = &self.limits;
         let floor = Floor { rate: client.min_body_rate, window: client.body_timeout };
         work.sends.is_too_slow(now, work.upload.read, floor)
     }
@@ -270,7 +270,7 @@ impl Connection<'_> {
             if work.at == self.input.len() {
                 self.input.truncate(work.request.len);
                 work.at = work.request.len;
-                match poll_append(&mut *self.io, cx, PIECE, &mut self.input) {
+                match poll_append(&mut self.io, cx, PIECE, &mut self.input) {
                     Poll::Ready(Ok(read)) if read > 0 => *progress = true,
                     Poll::Ready(_) => return Err(Ended::Client(Refusal::ClientLeft)),
                     Poll::Pending => return Ok(()),
@@ -289,7 +289,7 @@ impl Connection<'_> {
         half_close: bool,
     ) -> Result<(), Ended> {
         while !self.is_half_closed && self.input.len() - work.at < MOST_AHEAD {
-            match poll_append(&mut *self.io, cx, MOST_AHEAD, &mut self.input) {
+            match poll_append(&mut self.io, cx, MOST_AHEAD, &mut self.input) {
                 Poll::Ready(Ok(0)) if half_close => self.is_half_closed = true,
                 Poll::Ready(Ok(0) | Err(_)) => return Err(Ended::Client(Refusal::ClientLeft)),
                 Poll::Ready(Ok(_)) => {}

@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use cirque_shared::request_id;
 use cirque_shared::shutdown::Guard;
-use pingora::protocols::Stream;
 use tokio::io::AsyncWrite as _;
 use tokio::time::Instant;
 
@@ -19,7 +18,9 @@ use super::lines::{Name, lines, name};
 use super::refuse::refusal_of;
 use super::write::{Then, Told};
 use crate::access_log::combined::Said;
+use crate::config::policy::Client;
 use crate::door::Origin;
+use crate::downstream::Downstream;
 use crate::edge::Edge;
 use crate::exchange::Head;
 use crate::headers::{Forwarded, forwarded};
@@ -34,7 +35,9 @@ const MOST_LINGERED: usize = 1024 * 1024;
 /// A client's connection.
 pub(crate) struct Connection<'a> {
     pub(super) edge: &'a Arc<Edge>,
-    pub(super) io: Stream,
+    pub(super) io: Downstream,
+    /// The limits of the client's side, as they were when the current request began.
+    pub(super) limits: Client,
     /// The current head, then what was read behind it. Empty, and without memory, while the client is idle.
     pub(super) input: Vec<u8>,
     pub(super) out: Outgoing,
@@ -84,12 +87,14 @@ enum Waited {
 }
 
 impl<'a> Connection<'a> {
-    pub(super) fn new(edge: &'a Arc<Edge>, io: Stream, origin: &'a Origin, may_switch: bool) -> Self {
+    pub(super) fn new(edge: &'a Arc<Edge>, io: Downstream, origin: &'a Origin, may_switch: bool) -> Self {
         let told = forwarded(origin.peer, &[], "", "", origin.door.is_tls());
-        let clock = Clock::new(edge.client().header_timeout);
+        let limits = edge.client();
+        let clock = Clock::new(limits.header_timeout);
         Self {
             edge,
             io,
+            limits,
             input: Vec::new(),
             out: Outgoing::default(),
             clock,
@@ -133,7 +138,8 @@ impl<'a> Connection<'a> {
 
     /// Waits for a whole head, within the time for one.
     async fn next_head(&mut self) -> Waited {
-        let client = self.edge.client();
+        self.limits = self.edge.client();
+        let client = self.limits;
         let (mut finder, mut skipped) = (EndFinder::default(), 0);
         // The first request has a head's time from the start; later ones may first be waited for.
         let wait = if self.served == 0 { client.header_timeout } else { client.keepalive_timeout };
@@ -206,7 +212,7 @@ impl<'a> Connection<'a> {
     async fn more(&mut self, most: usize) -> Option<usize> {
         let Self { io, clock, input, .. } = self;
         poll_fn(|cx| {
-            if let Poll::Ready(read) = poll_append(&mut **io, cx, most, input) {
+            if let Poll::Ready(read) = poll_append(io, cx, most, input) {
                 return Poll::Ready(Some(read.unwrap_or(0)));
             }
             clock.poll_ring(cx).map(|()| None)
@@ -270,7 +276,7 @@ impl<'a> Connection<'a> {
 
     /// Whether the connection may be used for another request after this one.
     pub(super) fn may_go_on(&self, request: &Request) -> bool {
-        let client = self.edge.client();
+        let client = &self.limits;
         request.keep_alive
             && self.served < client.keepalive_requests
             && !client.keepalive_timeout.is_zero()
@@ -294,11 +300,11 @@ impl<'a> Connection<'a> {
 
     /// Sends what is on its way out, within the time for one write.
     pub(super) async fn flush(&mut self) -> Result<(), ()> {
-        let send_timeout = self.edge.client().send_timeout;
+        let send_timeout = self.limits.send_timeout;
         let Self { io, clock, out, .. } = self;
         let mut progress = true;
         poll_fn(|cx| {
-            if let Poll::Ready(sent) = out.poll_send(&mut **io, cx, &mut progress) {
+            if let Poll::Ready(sent) = out.poll_send(io, cx, &mut progress) {
                 return Poll::Ready(sent.map_err(|_| ()));
             }
             if std::mem::take(&mut progress) {
@@ -321,7 +327,7 @@ impl<'a> Connection<'a> {
                 if !is_shut {
                     is_shut = Pin::new(&mut *io).poll_shutdown(cx).is_ready();
                 }
-                match poll_piece(&mut **io, cx, left, |piece| piece.len()) {
+                match poll_piece(io, cx, left, |piece| piece.len()) {
                     Poll::Ready(Ok(read)) if read > 0 && read < left => left -= read,
                     Poll::Ready(_) => return Poll::Ready(()),
                     Poll::Pending => return clock.poll_ring(cx),

@@ -30,17 +30,17 @@ impl Connection<'_> {
     /// Passes an answer on.
     pub(super) async fn answer(
         &mut self,
-        mut work: Work<'_>,
-        mut exchange: Exchange,
+        work: &mut Work<'_>,
+        exchange: &mut Exchange,
         mut peer: Peer,
-        answer: Answer,
+        answer: &Answer,
         backend: &Backend,
     ) -> Turn {
         let mut download = Download::new(answer.body, work.request.is_http10);
         if let Some(route) = exchange.route() {
             download = download.with_trailers(&route.config.trailers);
         }
-        let plan = self.plan(&work, &exchange, &peer, &answer);
+        let plan = self.plan(work, exchange, &peer, answer);
         let coder = plan.coding().filter(|_| !matches!(answer.body, BodyLength::None | BodyLength::Known(0)));
         if let Some(coder) = coder.and_then(|coding| Encoder::new(coding).ok()) {
             download.compress(coder, work.request.is_http10);
@@ -52,7 +52,7 @@ impl Connection<'_> {
         let taken = if is_tunnel { Ok(0) } else { download.take(&peer.input[answer.len..], &mut begun) };
         let Ok(taken) = taken else {
             exchange.fail(Failure::Protocol, work.situation(true));
-            return self.refuse_in_body(&work, &mut exchange, Refusal::BrokenAnswer).await;
+            return self.refuse_in_body(work, exchange, Refusal::BrokenAnswer).await;
         };
         exchange.answering(answer.status);
         let then = match download.shown {
@@ -64,19 +64,20 @@ impl Connection<'_> {
         self.out.bytes.reserve(peer.input.len() + ANSWER_ROOM);
         let edit = exchange.route().and_then(|route| {
             Edit::of(&route.config.response_headers, || {
-                facts(&self.input, work.request, &work.told, &exchange)
+                facts(&self.input, work.request, &work.told, exchange)
             })
         });
         let how = (download.shown, then);
         let changes = Changes { id: &exchange.head().id, plan, edit, hsts: &self.origin.door.hsts };
-        write::answer(&answer, &peer.input, how, &changes, &mut self.out.bytes);
+        write::answer(answer, &peer.input, how, &changes, &mut self.out.bytes);
         self.out.bytes.append(&mut begun);
         if is_tunnel {
             self.out.bytes.extend_from_slice(&peer.input[answer.len..]);
             peer.out.bytes.extend_from_slice(&self.input[work.at..]);
-            return self.tunnel(exchange, peer).await;
+            // Boxed: what a tunnel needs is not held by every exchange.
+            return Box::pin(self.tunnel(exchange, peer)).await;
         }
-        let relayed = self.download(&mut work, &mut peer, &mut download, exchange.deadline()).await;
+        let relayed = self.download(work, &mut peer, &mut download, exchange.deadline()).await;
         (exchange.bytes_in, exchange.bytes_out) = (work.upload.read, download.sent);
         match relayed {
             Ok(stray) => {
@@ -134,7 +135,7 @@ impl Connection<'_> {
         let mut progress = true;
         poll_fn(|cx| {
             loop {
-                match self.out.poll_send(&mut *self.io, cx, &mut progress) {
+                match self.out.poll_send(&mut self.io, cx, &mut progress) {
                     Poll::Ready(Ok(())) if download.is_done() => return Poll::Ready(Ok(stray)),
                     Poll::Ready(Ok(())) => match self.poll_body(peer, download, cx, &mut stray) {
                         Poll::Ready(Ok(())) => {
@@ -182,7 +183,7 @@ impl Connection<'_> {
             work.takes.rest();
             return false;
         }
-        let client = self.edge.client();
+        let client = &self.limits;
         let floor = Floor { rate: client.min_send_rate, window: client.send_timeout };
         work.takes.is_too_slow(now, self.out.total, floor)
     }
@@ -190,7 +191,7 @@ impl Connection<'_> {
     /// Until when the next piece may be awaited.
     fn wait_for_body(&self, work: &Work<'_>, peer: &Peer, deadline: Instant, now: Instant) -> Instant {
         if !self.out.is_empty() {
-            now + self.edge.client().send_timeout
+            now + self.limits.send_timeout
         } else if is_uploading(work, peer) {
             // A backend that is still being told its request may be silent, within the request's time.
             (now + work.timeouts.read).max(deadline)
@@ -236,10 +237,10 @@ impl Connection<'_> {
     }
 
     /// Sends the head of a 101 and then moves bytes both ways until one side ends or both are silent too long.
-    async fn tunnel(&mut self, mut exchange: Exchange, mut peer: Peer) -> Turn {
-        let idle = self.edge.client().tunnel_timeout;
+    async fn tunnel(&mut self, exchange: &mut Exchange, mut peer: Peer) -> Turn {
+        let idle = self.limits.tunnel_timeout;
         let ended = tunnel::run(
-            tunnel::Side { io: &mut *self.io, out: &mut self.out },
+            tunnel::Side { io: &mut self.io, out: &mut self.out },
             tunnel::Side { io: &mut peer.io, out: &mut peer.out },
             &mut self.clock,
             idle,

@@ -112,7 +112,7 @@ impl Connection<'_> {
                     }
                 },
             };
-            return self.answer(work, exchange, peer, answer, &backend).await;
+            return self.answer(&mut work, &mut exchange, peer, &answer, &backend).await;
         }
     }
 
@@ -170,7 +170,7 @@ impl Connection<'_> {
         work: &mut Work<'_>,
         exchange: &mut Exchange,
     ) -> Result<Arc<Backend>, Refusal> {
-        let half_close = self.edge.client().half_close;
+        let half_close = self.limits.half_close;
         let mut next = pin!(exchange.next_backend());
         poll_fn(|cx| {
             if let Poll::Ready(chosen) = next.as_mut().poll(cx) {

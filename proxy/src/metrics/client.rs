@@ -88,7 +88,7 @@ impl ClientMetrics {
 
     /// The series of one listener, from zero.
     pub(crate) fn listener(&self, listener: &str) -> ListenerMetrics {
-        let reasons = Full::ALL.iter().map(|why| why.reason()).chain([ACL]);
+        let reasons = Full::ALL.iter().map(|why| why.reason()).chain([ACL, SHORT]);
         ListenerMetrics {
             connections: self.connections.with(&[listener]),
             accepted: self.accepted.with(&[listener]),
@@ -113,6 +113,9 @@ impl ClientMetrics {
 
 /// The reason of a connection from an address that may not connect.
 pub(crate) const ACL: &str = "acl";
+
+/// The reason of a connection that the system had no room for, open files above all. It may still be taken later.
+pub(crate) const SHORT: &str = "system";
 
 impl ListenerMetrics {
     /// Counts a connection until the answer is dropped.

@@ -1,4 +1,6 @@
-//! A client's connection as pingora's path takes it: bytes that were read ahead come first, the rest follows.
+//! A client's connection: plain or over TLS, and as pingora's path takes it.
+//!
+//! There, bytes that were read ahead come first, and the rest follows.
 
 use std::fmt::Debug;
 use std::io;
@@ -13,10 +15,16 @@ use pingora::protocols::{
     UniqueID, UniqueIDType,
 };
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::net::TcpStream;
+use tokio_rustls::server::TlsStream;
+use tokio_util::either::Either;
+
+/// A client's connection.
+pub(crate) type Downstream = Either<TcpStream, Box<TlsStream<TcpStream>>>;
 
 /// A connection, and what was read of it already.
 #[derive(Debug)]
-pub(super) struct Wrapped<T> {
+pub(crate) struct Wrapped<T> {
     io: T,
     ahead: Vec<u8>,
     socket: Option<Arc<SocketDigest>>,
@@ -24,7 +32,7 @@ pub(super) struct Wrapped<T> {
 }
 
 impl<T> Wrapped<T> {
-    pub(super) fn new(io: T, ahead: Vec<u8>, socket: Option<Arc<SocketDigest>>, id: UniqueIDType) -> Self {
+    pub(crate) fn new(io: T, ahead: Vec<u8>, socket: Option<Arc<SocketDigest>>, id: UniqueIDType) -> Self {
         Self { io, ahead, socket, id }
     }
 }
