@@ -25,6 +25,8 @@ fn connections_above_a_limit_are_closed_as_they_come_and_each_end_makes_room() {
     ] {
         let backend = Backend::start();
         let edge = Edge::builder().backend(&backend).without_probe().toml(toml).start();
+        // The one that looked whether it listens was taken, and is gone.
+        edge.wait_for_metric("proxy_connections_accepted_total", &[("listener", "http")], 1.0);
         edge.wait_for_metric("proxy_connections_active", &[("listener", "http")], 0.0);
         let mut held = Vec::new();
         let taken = (0..8).filter(|_| is_taken(&edge, &mut held)).count();
@@ -55,6 +57,8 @@ fn tunnels_count_as_connections() {
     let backend = Backend::start();
     backend.answer_on("/tunnel", cirque_tests::Reply::tunnel("websocket"));
     let edge = Edge::builder().backend(&backend).without_probe().toml("client.max_connections = 2").start();
+    // The one that looked whether it listens was taken, and is gone.
+    edge.wait_for_metric("proxy_connections_accepted_total", &[("listener", "http")], 1.0);
     edge.wait_for_metric("proxy_connections_active", &[("listener", "http")], 0.0);
     let upgrade = Request::get("/tunnel").header("Connection", "upgrade").header("Upgrade", "websocket");
     let mut tunnels: Vec<Connection> = (0..2).map(|_| Connection::open(edge.address())).collect();

@@ -113,9 +113,11 @@ fn killed(mut server: Option<Server>) {
     receiver.script(move |_| {
         Reply::status(if counted.fetch_add(1, Ordering::SeqCst) % 7 == 6 { 503 } else { 204 })
     });
+    // The key of a request whose node was killed is free again after twice the time that a request may take.
     let toml = format!(
         "queue = {{ workers = 4, lease = '1s', poll = '100ms' }}\nmail.smtp = '{}'\nwebhooks = {{ allow = ['127.0.0.0/8'], \
-         failures = 1000 }}\nanalytics.flush = '300ms'\ndatabase.acquire_timeout = '2s'\n",
+         failures = 1000 }}\nanalytics.flush = '300ms'\ndatabase.acquire_timeout = '2s'\n\
+         server.max_execution_time = '8s'\n",
         mailbox.url()
     );
     let mut site = Site::start(server.as_ref().map(Server::url).as_deref(), NODES, &toml);
