@@ -10,7 +10,7 @@ answered; so the other core's load does not matter, and neither does the clock. 
 Needs nginx, haproxy, wrk and openssl (Debian packages). TLS is 1.3 with one ECDSA P-256 certificate for all; new TLS
 connections are made by `openssl s_time` on the second core, without resumption, one request each. Everything listens on loopback and is stopped by pid.
 """
-import argparse, os, re, shutil, signal, statistics, subprocess, sys, tempfile, time, socket, pathlib
+import argparse, os, re, shutil, signal, statistics, subprocess, sys, tempfile, time, socket, pathlib, urllib.request
 
 BACKENDS = [18101, 18102, 18103]
 PROXY = {"cirque": 18080, "cirque-pingora": 18081, "nginx": 18082, "haproxy": 18083}
@@ -226,6 +226,14 @@ def idle_memory(pid, port, count):
     return (after - before) * 1024 / count
 
 
+def reused(name):
+    """The share of attempts that took an idle connection to a backend, of all since the start."""
+    text = urllib.request.urlopen(f"http://127.0.0.1:{ADMIN[name]}/metrics").read().decode()
+    total = lambda series: sum(float(line.rsplit(" ", 1)[1]) for line in text.splitlines() if line.startswith(series + "{"))
+    reuses, connects = total("proxy_upstream_connection_reuses_total"), total("proxy_upstream_connect_seconds_count")
+    return reuses / (reuses + connects)
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("cirque")
@@ -273,6 +281,9 @@ def main():
                 )
                 ratios = " ".join(f"{n} {medians[n] / medians['nginx']:.2f}" for n in names if n != "nginx" and "nginx" in medians)
                 print(f"{scenario:<30}{cells}   {ratios} {' '.join(troubles)}", flush=True)
+                for name in names:
+                    if name in ADMIN:
+                        print(f"  connections to backends reused, {name}: {reused(name):.4%}")
                 if options.idle and scenario.startswith("small body, 64 conn"):
                     for name in names:
                         print(f"  idle connection, {name}: {idle_memory(running[name].pid, PROXY[name], options.idle):.0f} bytes")
