@@ -74,7 +74,7 @@ fn all_targets_are_up_all_rules_are_evaluated_and_every_panel_has_data() {
     }
 
     let mut asked = 0;
-    for name in ["overview", "edge", "app", "database", "alerts"] {
+    for name in ["overview", "edge", "app", "database", "queue", "alerts"] {
         let text = std::fs::read_to_string(monitoring(&format!("dashboards/{name}.json")));
         let board: Value = serde_json::from_str(&text.expect("it is in the repository")).expect("it is JSON");
         for panel in board["panels"].as_array().into_iter().flatten() {
