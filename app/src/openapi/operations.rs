@@ -11,6 +11,7 @@ use crate::feeds;
 use crate::identity::handlers as identity;
 use crate::posts::{fields, handlers as posts, search, v1, v2};
 use crate::query::Spec;
+use crate::subscriptions::{CONFIRM, PATH, UNSUBSCRIBE, handlers as subscriptions};
 use crate::tags::Tag;
 
 /// Who may do it.
@@ -111,7 +112,7 @@ const V1_POST: &str = "/api/v1/posts/{slug}";
 
 /// Everything that is described.
 pub(super) fn operations() -> Vec<Operation> {
-    [reading_posts(), writing_posts(), sorting(), signing_in(), around()].concat()
+    [reading_posts(), writing_posts(), sorting(), signing_in(), subscribing(), around()].concat()
 }
 
 fn reading_posts() -> Vec<Operation> {
@@ -136,6 +137,12 @@ fn reading_posts() -> Vec<Operation> {
             posts::V2_SINGLE,
             "PostV2Answer",
         )),
+        Operation::get(
+            "/api/v2/posts/{slug}/stats",
+            "posts",
+            "How often a post was read: by hour for a day, by day for thirty days.",
+            Answer::Json("Stats"),
+        ),
         list(search::PATH, "posts", "The posts that fit some words best.", search::SPECS, "Found"),
     ]
 }
@@ -257,6 +264,35 @@ fn signing_in() -> Vec<Operation> {
                 json("ProfileAnswer"),
             )
         },
+    ]
+}
+
+fn subscribing() -> Vec<Operation> {
+    let said = Answer::Json("Said");
+    let of_a_link = |operation| Operation {
+        specs: subscriptions::LINK,
+        group: "subscriptions",
+        more: &[404],
+        ..operation
+    };
+    vec![
+        Operation {
+            method: "post",
+            body: Some(subscriptions::NEW),
+            success: (202, "If it is not subscribed yet, the address gets a mail with a link to confirm."),
+            ..Operation::get(PATH, "subscriptions", "Subscribes an address to mails about new posts.", said)
+        },
+        of_a_link(Operation::get(CONFIRM, "", "Confirms a subscription: the link in the mail.", said)),
+        of_a_link(Operation::get(
+            UNSUBSCRIBE,
+            "",
+            "A page with a button that ends a subscription.",
+            Answer::Text("text/html"),
+        )),
+        of_a_link(Operation {
+            method: "post",
+            ..Operation::get(UNSUBSCRIBE, "", "Ends a subscription, at one click (RFC 8058).", said)
+        }),
     ]
 }
 

@@ -93,6 +93,7 @@ pub(super) fn components() -> Value {
         ("date", text()),
     ]);
     schemas.insert("Found".into(), whole(&[("data", list(&found))]));
+    schemas.insert("Stats".into(), stats());
     schemas.insert("Index".into(), index());
     schemas.insert("Document".into(), json!({ "type": "object", "required": ["openapi", "info", "paths"] }));
     schemas.insert("Said".into(), whole(&[("message", text())]));
@@ -153,6 +154,14 @@ fn headers() -> Value {
         "X-Cache-TTL": left,
         "X-Request-ID": header("The name of this request in the logs; that of the client, if it sends a good one."),
     })
+}
+
+fn stats() -> Value {
+    let (number, moment) = (field("view_count"), field("created_at"));
+    let hour = whole(&[("hour", moment.clone()), ("views", number.clone())]);
+    let day = whole(&[("day", moment), ("views", number.clone()), ("visitors", number.clone())]);
+    let stats = whole(&[("views", number), ("hourly", list(&hour)), ("daily", list(&day))]);
+    whole(&[("data", stats)])
 }
 
 fn index() -> Value {

@@ -67,7 +67,7 @@ pub async fn subscribe(
 ///
 /// # Errors
 ///
-/// 400 for a link that is not ours, or too old; those of the database.
+/// 404 for a link that is not ours, or too old; those of the database.
 pub async fn confirm(State(state): State<AppState>, uri: Uri) -> Result<Response, ApiError> {
     let (id, made) = linked(&state, &uri, Purpose::Confirm)?;
     let now = state.clock.now();
@@ -83,7 +83,7 @@ pub async fn confirm(State(state): State<AppState>, uri: Uri) -> Result<Response
 ///
 /// # Errors
 ///
-/// 400 for a link that is not ours; those of the database.
+/// 404 for a link that is not ours; those of the database.
 pub async fn unsubscribe(State(state): State<AppState>, uri: Uri) -> Result<Response, ApiError> {
     let (id, _) = linked(&state, &uri, Purpose::Unsubscribe)?;
     let mut writer = state.db.write().await?;
@@ -96,7 +96,7 @@ pub async fn unsubscribe(State(state): State<AppState>, uri: Uri) -> Result<Resp
 ///
 /// # Errors
 ///
-/// 400 for a link that is not ours.
+/// 404 for a link that is not ours.
 pub async fn unsubscribe_page(State(state): State<AppState>, uri: Uri) -> Result<Response, ApiError> {
     linked(&state, &uri, Purpose::Unsubscribe)?;
     let page = "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>Unsubscribe</title>\
@@ -113,5 +113,5 @@ fn linked(state: &AppState, uri: &Uri, purpose: Purpose) -> Result<(i64, Moment)
 }
 
 fn bad_link() -> ApiError {
-    ApiError::bad_request("This link is not good, or not any more: subscribe again.")
+    ApiError::not_found("This link is not good, or not any more: subscribe again.")
 }

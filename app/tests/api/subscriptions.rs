@@ -103,7 +103,7 @@ async fn whoever_asks_is_asked_back_by_mail_and_leaves_by_one_click() {
     let click = Request::post(&unsubscribe).header("content-type", "application/x-www-form-urlencoded");
     let gone = site.send(click.body(Body::from("List-Unsubscribe=One-Click")).unwrap()).await;
     assert_eq!((gone.status.as_u16(), status_of(&site).await.as_str()), (200, "unsubscribed"));
-    assert_eq!(site.get(&confirm).await.status.as_u16(), 400, "the old link does not bring it back");
+    assert_eq!(site.get(&confirm).await.status.as_u16(), 404, "the old link does not bring it back");
     working.end().await;
 }
 
