@@ -6,8 +6,18 @@ use crate::report;
 use crate::source::{files, read, rust};
 
 /// What a name of ours begins with; others (`up`, `process_…`) come from Prometheus and its libraries.
-const OURS: [&str; 9] =
-    ["http_request", "proxy_", "app_", "alert_", "alerts_", "cache_", "database_", "memory_usage_", "queue_"];
+const OURS: [&str; 10] = [
+    "http_request",
+    "proxy_",
+    "app_",
+    "alert_",
+    "alerts_",
+    "cache_",
+    "database_",
+    "memory_usage_",
+    "queue_job",
+    "queue_oldest_",
+];
 /// What the text format adds to the name of a histogram.
 const SUFFIXES: [&str; 3] = ["_bucket", "_sum", "_count"];
 

@@ -23,7 +23,7 @@ pub(super) fn html(document: &Value) -> String {
         title = text(&info["title"]),
     );
     let paths = document["paths"].as_object();
-    for group in ["posts", "categories", "tags", "authors", "accounts", "feeds", "service"] {
+    for group in ["posts", "categories", "tags", "authors", "accounts", "subscriptions", "feeds", "service"] {
         let _ = write!(html, "<h2>{group}</h2>");
         for (path, methods) in paths.into_iter().flatten() {
             for (method, operation) in methods.as_object().into_iter().flatten() {
