@@ -153,6 +153,28 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn a_tunnel_stays_open_through_hours_of_silence_within_its_idle_time() {
+        const HOUR: Duration = Duration::from_secs(3600);
+        let (mut client, mut near) = duplex(64);
+        let (mut far, mut backend) = duplex(64);
+        let running = tokio::spawn(async move {
+            let (mut up, mut down) = (Outgoing::default(), Outgoing::default());
+            let mut clock = Clock::new(Duration::from_secs(60));
+            let client = Side { io: &mut near, out: &mut down };
+            let backend = Side { io: &mut far, out: &mut up };
+            run(client, backend, &mut clock, 5 * HOUR).await
+        });
+        for turn in 0..3 {
+            tokio::time::advance(4 * HOUR).await;
+            backend.write_u8(turn).await.unwrap();
+            assert_eq!(client.read_u8().await.unwrap(), turn);
+        }
+        assert!(!running.is_finished(), "twelve hours, of which none was more than four silent ones");
+        tokio::time::advance(5 * HOUR).await;
+        assert_eq!(running.await.unwrap(), Carried { up: 0, down: 3 });
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_silent_tunnel_ends_after_its_idle_time() {
         let (_client, mut near) = duplex(64);
         let (mut far, _backend) = duplex(64);
