@@ -1,5 +1,7 @@
 //! Sends an answer of the edge's own through pingora.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use pingora::http::ResponseHeader;
 use pingora::proxy::Session;
@@ -10,6 +12,9 @@ use super::head::{edit_answer, facts};
 use crate::config::policy::Action;
 use crate::config::template::Facts;
 use crate::respond::{self, Answer, Refusal};
+
+/// How long the rest of a refused HTTP/2 request's body is still read, so that the client gets the answer.
+const LINGER: Duration = Duration::from_secs(1);
 
 /// Sends what a refusal leads to, where an answer can still be sent; says whether the connection may be used again.
 pub(super) async fn send(session: &mut Session, refusal: Refusal, ctx: &Ctx) -> bool {
@@ -66,10 +71,14 @@ async fn deliver(session: &mut Session, answer: Answer, is_whole: bool, ctx: &Ct
     if !can_reuse {
         session.set_keepalive(None);
     }
-    match write(session, answer, ctx).await {
-        Ok(()) => can_reuse,
-        Err(_) => false,
+    if write(session, answer, ctx).await.is_err() {
+        return false;
     }
+    if session.is_http2() && !session.as_mut().is_body_done() {
+        // A stream that is dropped with its body unread is reset, and the reset may overtake the answer.
+        let _ = tokio::time::timeout(LINGER, session.as_mut().drain_request_body()).await;
+    }
+    can_reuse
 }
 
 async fn write(session: &mut Session, answer: Answer, ctx: &Ctx) -> pingora::Result<()> {
