@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
+use cirque_tests::edge::Path;
 use cirque_tests::process::{Signal, Stream};
 use cirque_tests::{Authority, Backend, Connection, Edge, Load, Reply, Request, eventually, ports};
 
@@ -101,6 +102,29 @@ fn an_edge_that_cannot_read_its_operators_orders_does_not_start() {
     assert_eq!(edge.process.expect_exit(Duration::from_secs(10)), 1);
     let said = edge.process.text(Stream::Stderr);
     assert!(said.contains("operator.json") && said.contains("repair or remove it"), "{said}");
+}
+
+#[test]
+fn the_next_request_of_an_open_connection_is_under_the_new_limits() {
+    let backend = Backend::start();
+    let mut edge = Edge::before(&[&backend]);
+    // pingora counts down from what held when the connection was opened.
+    let (first, second) = match Path::under_test() {
+        Path::Own => (None, "close"),
+        Path::Pingora => (Some("keep-alive"), "keep-alive"),
+    };
+    let mut connection = Connection::open(edge.address());
+    let answer = connection.exchange(&Request::get("/x")).unwrap();
+    assert_eq!(answer.expect_status(200).header("connection"), first);
+    edge.rewrite(|file| file.toml("client.keepalive_requests = 2"));
+    edge.process.signal(Signal::HUP);
+    wait_until_applied(&edge, 1);
+    let answer = connection.exchange(&Request::get("/x")).unwrap();
+    assert_eq!(answer.expect_status(200).header("connection"), Some(second));
+    if second == "close" {
+        assert_eq!(connection.read_until_close(Duration::from_secs(5)), Some(Vec::new()));
+    }
+    nothing_in_flight(&edge);
 }
 
 #[test]

@@ -36,7 +36,7 @@ const MOST_LINGERED: usize = 1024 * 1024;
 pub(crate) struct Connection<'a> {
     pub(super) edge: &'a Arc<Edge>,
     pub(super) io: Downstream,
-    /// The limits of the client's side, as they were when the current request began.
+    /// The limits of the client's side: taken when waiting for a head begins, and again when it is whole.
     pub(super) limits: Client,
     /// The current head, then what was read behind it. Empty, and without memory, while the client is idle.
     pub(super) input: Vec<u8>,
@@ -120,6 +120,8 @@ impl<'a> Connection<'a> {
                 }
             };
             self.served += 1;
+            // A reload may have come while the request was waited for.
+            self.limits = self.edge.client();
             // Boxed: what an exchange needs is not held by connections that wait.
             let turn = Box::pin(self.exchange(&request)).await;
             match turn {
