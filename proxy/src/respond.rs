@@ -375,6 +375,8 @@ mod tests {
         let reasons: std::collections::BTreeSet<_> =
             Refusal::ALL.iter().map(|refusal| refusal.reason()).collect();
         assert_eq!(reasons.len(), Refusal::ALL.len());
+        // Series are kept by place.
+        assert!(Refusal::ALL.iter().enumerate().all(|(place, refusal)| *refusal as usize == place));
         for refusal in Refusal::ALL {
             let titled = title(refusal.status()) != "Internal Server Error";
             assert!(titled || refusal == Refusal::Internal, "{refusal:?}");

@@ -1,5 +1,6 @@
 //! The metrics of one route: what its clients saw, how much went through, and what was refused.
 
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -24,6 +25,8 @@ pub(crate) struct RouteSeries {
     families: Families,
     received: Counter,
     sent: Counter,
+    /// By the place of the refusal: made at the first of its kind, so that a flood of them takes no lock.
+    refused: [OnceLock<Counter>; Refusal::ALL.len()],
     is_retired: AtomicBool,
 }
 
@@ -63,6 +66,7 @@ impl Families {
             received: self.received.with(&[name]),
             sent: self.sent.with(&[name]),
             families: self.clone(),
+            refused: std::array::from_fn(|_| OnceLock::new()),
             is_retired: AtomicBool::new(false),
         }
     }
@@ -83,9 +87,10 @@ impl RouteSeries {
 
     /// Counts an answer of the edge's own.
     pub(crate) fn refused(&self, refusal: Refusal) {
+        let counter = &self.refused[refusal as usize];
         // What a retired route still refuses must not bring its series back.
-        if !self.is_retired.load(Ordering::Acquire) {
-            self.families.refusals.with(&[&self.name, refusal.reason()]).inc();
+        if counter.get().is_some() || !self.is_retired.load(Ordering::Acquire) {
+            counter.get_or_init(|| self.families.refusals.with(&[&self.name, refusal.reason()])).inc();
         }
     }
 
@@ -96,5 +101,26 @@ impl RouteSeries {
         for family in [&self.families.received, &self.families.sent, &self.families.refusals] {
             family.remove_where(&[("route", &self.name)]);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_is_counted_under_its_route_until_the_route_is_gone() {
+        let registry = Registry::new();
+        let (families, http) = (Families::new(&registry), HttpMetrics::new(&registry));
+        let route = families.route(&http, "api");
+        let shown = |text: &str| registry.text().contains(text);
+        assert!(shown(r#"proxy_refusals_total{reason="rate",route="none"} 0"#));
+        assert!(!shown(r#"proxy_refusals_total{reason="rate",route="api"}"#), "not before the first");
+        (0..3).for_each(|_| route.refused(Refusal::Rate));
+        assert!(shown(r#"proxy_refusals_total{reason="rate",route="api"} 3"#));
+        route.retire();
+        route.refused(Refusal::Rate);
+        route.refused(Refusal::Overload);
+        assert!(!shown(r#"route="api""#), "{}", registry.text());
     }
 }
