@@ -70,11 +70,7 @@ async fn accept(
     loop {
         let accepted = tokio::select! {
             biased;
-            stop = shutdown.wait_for(|is_stopping| *is_stopping) => {
-                // Without a sender nobody could say so later.
-                let _ = stop;
-                return;
-            }
+            _ = shutdown.wait_for(|is_stopping| *is_stopping) => return,
             accepted = listener.accept() => accepted,
         };
         match accepted {
