@@ -26,6 +26,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::response::Response;
+use cirque_shared::trace;
 
 pub use caller::Caller;
 pub use entry::Made;
@@ -188,7 +189,7 @@ impl Cache {
         let (cache, making) = (self.clone(), make());
         let landing = self.0.flights.landing(key.clone(), &ticket);
         let began = self.0.clock.now();
-        tokio::spawn(async move {
+        tokio::spawn(trace::within(trace::current(), async move {
             let made = landing.guard(making, cache.0.time_limit).await;
             let outcome = made.map(|made| {
                 let times = cache.times(shelf);
@@ -202,7 +203,7 @@ impl Cache {
                 _ => {}
             }
             landing.land(outcome);
-        });
+        }));
         ticket
     }
 

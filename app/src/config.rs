@@ -43,6 +43,8 @@ pub struct Config {
     pub health: Health,
     /// `[alerts]`.
     pub alerts: Settings,
+    /// `[trace]`.
+    pub trace: cirque_shared::trace::Settings,
     /// `[metrics]`.
     pub metrics: Metrics,
     /// `[log]`.

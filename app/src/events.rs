@@ -4,10 +4,10 @@
 
 use std::fmt::Write as _;
 
-use http::Extensions;
 use sea_query::{OnConflict, Query};
 use serde::{Deserialize, Serialize};
 
+use crate::cause::Cause;
 use crate::db::{Error, Writer};
 use crate::jobs;
 use crate::moment::Moment;
@@ -89,27 +89,6 @@ pub struct Views {
     pub counts: Vec<(String, i64, i64)>,
     /// Who viewed which post on which day, as numbers that say nothing of an address: slug, day, visitor.
     pub visitors: Vec<(String, i64, i64)>,
-}
-
-/// What made something happen, for finding it again in the logs.
-#[derive(Clone, Debug, Default)]
-pub struct Cause(Option<String>);
-
-impl Cause {
-    /// A request.
-    pub fn request(id: &str) -> Self {
-        Self(Some(id.to_owned()))
-    }
-
-    /// The request whose extensions these are.
-    pub fn of(extensions: &Extensions) -> Self {
-        extensions.get::<Self>().cloned().unwrap_or_default()
-    }
-
-    /// The time, or something else without a name.
-    pub fn none() -> Self {
-        Self(None)
-    }
 }
 
 impl Event {
@@ -199,7 +178,7 @@ pub async fn record_as(
             event.name().into(),
             VERSION.into(),
             payload.as_str().into(),
-            cause.0.clone().into(),
+            cause.request_id().map(str::to_owned).into(),
             now.0.into(),
         ])
         .on_conflict(OnConflict::column("id").do_nothing().to_owned())
@@ -215,7 +194,7 @@ pub async fn record_as(
             let key = event.key(kind);
             // A job that speaks for several events belongs to none.
             let event = key.is_none().then(|| id.clone());
-            New { kind, event, key, payload: payload.clone(), run_at: now }
+            New { kind, event, key, payload: payload.clone(), run_at: now, cause: cause.clone() }
         })
         .collect();
     enqueue(writer, &jobs, now).await.map(drop)

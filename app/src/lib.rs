@@ -43,6 +43,7 @@ pub mod page;
 pub mod query;
 
 pub mod alerts;
+pub mod cause;
 pub mod changes;
 pub mod db;
 pub mod events;

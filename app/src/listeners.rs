@@ -69,6 +69,7 @@ pub fn worker(state: &AppState, queues: Vec<Queue>, grace: Duration) -> Worker {
         config: state.queue.clone(),
         queues,
         metrics: state.queue_metrics.clone(),
+        traces: state.traces.clone(),
         bell: state.bell.clone(),
         clock: state.clock.clone(),
         grace,

@@ -12,11 +12,12 @@ mod views;
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
+use cirque_shared::trace::{self, Scope, Trace};
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
+use crate::cause::Cause;
 use crate::client::{self, Client};
 use crate::error::ApiError;
-use crate::events::Cause;
 use crate::idempotency;
 use crate::state::AppState;
 
@@ -27,25 +28,30 @@ pub use request_id::RequestId;
 pub struct Peer(pub std::net::SocketAddr);
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const X_SERVED_BY: HeaderName = HeaderName::from_static("x-served-by");
 
 /// The one layer around all routes, the unknown ones included.
 pub async fn around(State(state): State<AppState>, mut request: Request, next: Next) -> Response {
     let id = RequestId::of(request.headers());
     request.extensions_mut().insert(id.clone());
-    request.extensions_mut().insert(Cause::request(id.as_str()));
+    let trace = trace_of(&request, &state);
+    request.extensions_mut().insert(Cause::request(id.as_str(), trace));
     if let Some(Peer(peer)) = request.extensions().get().copied() {
         let address = client::address(peer.ip(), request.headers(), &state.trusted_proxies);
         request.extensions_mut().insert(Client(address));
     }
-    let seen = observe::Seen::of(&request, &id, &state);
+    let seen = observe::Seen::of(&request, &id, trace, &state);
     let accept = accepted(request.headers());
     let view = views::View::of(&request);
     let counted = limits::count(&request, &state);
     let outcome = match counted.as_ref().and_then(limits::Counted::refusal) {
         Some(refusal) => Err(refusal),
         None => match bounds::body(request, state.max_body_size) {
-            Ok(request) => bounds::time(carried_out(&state, request, next), &state).await,
+            Ok(request) => {
+                let scope = Scope::of(&state.traces, trace);
+                bounds::time(trace::within(scope, carried_out(&state, request, next)), &state).await
+            }
             Err(refusal) => Err(refusal),
         },
     };
@@ -65,6 +71,13 @@ pub async fn around(State(state): State<AppState>, mut request: Request, next: N
     }
     seen.finish(&response, error.as_ref());
     response
+}
+
+/// The trace that a request belongs to: its sender's, where it names one and only one, else a new one.
+fn trace_of(request: &Request, state: &AppState) -> Trace {
+    let mut given = request.headers().get_all(TRACEPARENT).iter();
+    let only = given.next().filter(|_| given.next().is_none());
+    state.traces.decide(Trace::of(only.map(HeaderValue::as_bytes)))
 }
 
 /// Carries a request out, once where its client asks for that.

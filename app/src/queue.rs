@@ -33,6 +33,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
+use crate::cause::Cause;
 use crate::db::{self, Db, Writer};
 use crate::moment::Moment;
 
@@ -156,6 +157,8 @@ pub struct Delivery {
     pub failures: i64,
     /// When it was written.
     pub created_at: Moment,
+    /// Why it was written; what follows from it is written for the same reason.
+    pub cause: Cause,
     /// Ends when the job was taken away: nothing it still does is believed.
     pub cancelled: CancellationToken,
 }

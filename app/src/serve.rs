@@ -115,6 +115,9 @@ impl Node {
             stop.cancel();
         };
         let served = CancellationToken::new();
+        let ended = CancellationToken::new();
+        let (state, ending) = (self.state.clone(), ended.clone());
+        let tracing = tokio::spawn(async move { state.tell_traces(ending.cancelled()).await });
         let viewing = tokio::spawn(work::write_views(self.state.clone(), served.clone()));
         let (drained, ()) = tokio::join!(serving, stopping);
         served.cancel();
@@ -133,6 +136,8 @@ impl Node {
         })
         .await;
         let _ = tokio::time::timeout(self.grace_period + CLOSING, working).await;
+        ended.cancel();
+        let _ = tracing.await;
         // A statement that outlives its request must not outlive the grace period.
         let _ = tokio::time::timeout(CLOSING, self.state.db.close()).await;
         drained

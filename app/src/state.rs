@@ -1,8 +1,9 @@
 //! What a handler may reach.
 
+use std::future::Future;
 use std::ops::Deref;
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use cirque_shared::alert::fleet::Fleet;
@@ -11,6 +12,7 @@ use cirque_shared::alert::raise::Alerts;
 use cirque_shared::alert::rule::Tier;
 use cirque_shared::alert::watch::Watch;
 use cirque_shared::metrics::Registry;
+use cirque_shared::trace::{Exporter, Recorder};
 use http::HeaderValue;
 use ipnet::IpNet;
 
@@ -79,6 +81,10 @@ pub struct Inner {
     pub purge_url: Option<String>,
     /// The node's name, as it is sent in `X-Served-By`.
     pub node: HeaderValue,
+    /// Takes what is recorded of traces.
+    pub traces: Recorder,
+    /// Sends it, once somebody makes it run.
+    exporter: Mutex<Option<Exporter>>,
     /// Everything that is counted.
     pub metrics: Metrics,
     /// The way to the other nodes' alerts.
@@ -140,6 +146,8 @@ impl AppState {
         let clock = Clock::default();
         let cache = Cache::new(config, db.clone(), clock.clone(), CacheMetrics::new(&registry));
         let alerts = Alerts::default();
+        let (traces, exporter) =
+            Recorder::open(&config.trace, "cirque-app", &config.server.node_name(), &registry);
         let secret = settings::secret(&db, settings::NODES_KEY).await?;
         let (name, address) = (config.server.node_name(), config.server.address());
         let nodes = Arc::new(Nodes::new(db.clone(), &name, address, config.alerts.interval, &secret));
@@ -153,6 +161,8 @@ impl AppState {
             alerts.clone(),
         );
         Ok(Self(Arc::new(Inner {
+            traces,
+            exporter: Mutex::new(exporter),
             nodes,
             watch,
             alerts,
@@ -189,6 +199,14 @@ impl AppState {
 }
 
 impl AppState {
+    /// Tells the collector of traces, where there is one, until `stop`; and of the last ones then. Once in a process.
+    pub async fn tell_traces(&self, stop: impl Future<Output = ()>) {
+        let exporter = self.exporter.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(exporter) = exporter {
+            exporter.run(stop).await;
+        }
+    }
+
     /// To be called after a write is committed: this node's next answers show it, and its workers begin what follows.
     pub async fn written(&self) {
         self.bell.ring();

@@ -13,8 +13,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
 
+use crate::cause::Cause;
 use crate::db::{Db, Error};
-use crate::events::{self, Cause, Event, Views};
+use crate::events::{self, Event, Views};
 use crate::moment::Moment;
 
 /// An hour, in milliseconds.

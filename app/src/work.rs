@@ -32,7 +32,12 @@ pub async fn run(config: Config, queues: Vec<Queue>) -> anyhow::Result<()> {
         tracing::info!("worker is stopping");
         stop.cancel();
     };
-    tokio::join!(working, stopping);
+    let ended = CancellationToken::new();
+    let working = async {
+        tokio::join!(working, stopping);
+        ended.cancel();
+    };
+    tokio::join!(working, state.tell_traces(ended.cancelled()));
     state.db.close().await;
     Ok(())
 }

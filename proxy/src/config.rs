@@ -57,6 +57,8 @@ pub struct Config {
     pub access_log_format: LogFormat,
     /// Whether traces are passed on and begun.
     pub trace_context: bool,
+    /// What is recorded of them, and for whom.
+    pub tracing: cirque_shared::trace::Settings,
     /// Networks whose forwarding headers are believed.
     pub trusted_proxies: Vec<ipnet::IpNet>,
     /// What is told when something goes wrong.

@@ -312,6 +312,8 @@ fn only_at_start(running: &Config, wanted: &Config) -> Vec<&'static str> {
         ("server.http1", running.http1 != wanted.http1),
         ("log.level", running.log_level != wanted.log_level),
         ("log.format", running.log_format != wanted.log_format),
+        ("trace.endpoint", running.tracing.collector != wanted.tracing.collector),
+        ("trace.max_queue", running.tracing.max_queue != wanted.tracing.max_queue),
         ("access_log.output", running.access_log != wanted.access_log),
         ("listeners", running.listeners != wanted.listeners),
     ];

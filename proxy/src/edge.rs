@@ -8,6 +8,7 @@ use arc_swap::{ArcSwap, Guard};
 use cirque_shared::metrics::Registry;
 use cirque_shared::metrics::http::NO_ROUTE;
 use cirque_shared::shutdown::InFlight;
+use cirque_shared::trace::{Exporter, Recorder};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -28,6 +29,7 @@ pub(crate) struct Edge {
     pub(crate) metrics: Metrics,
     pub(crate) no_route: RouteSeries,
     pub(crate) access_log: AccessLog,
+    pub(crate) traces: Recorder,
     pub(crate) in_flight: InFlight,
     /// Clients' connections, with or without a request on them.
     pub(crate) connections: InFlight,
@@ -36,12 +38,12 @@ pub(crate) struct Edge {
 }
 
 impl Edge {
-    /// Builds the state of a configuration and of the operator's orders beside it.
+    /// Builds the state of a configuration and of the operator's orders beside it, and what sends its traces.
     ///
     /// # Errors
     ///
     /// When the access log cannot be opened.
-    pub(crate) fn new(config: Config, orders: Orders) -> io::Result<Self> {
+    pub(crate) fn new(config: Config, orders: Orders) -> io::Result<(Self, Option<Exporter>)> {
         let registry = Registry::new();
         cirque_shared::metrics::process::declare(&registry, "proxy", env!("CARGO_PKG_VERSION"));
         let metrics = Metrics::new(&registry);
@@ -50,19 +52,23 @@ impl Edge {
             config.access_log_format,
             metrics.access_log_dropped.clone(),
         )?;
+        let instance = config.admin.to_string();
+        let (traces, exporter) = Recorder::open(&config.tracing, "cirque-edge", &instance, &registry);
         let site = Site::new(config, orders, &metrics, None);
         site.take_over(None, &metrics);
-        Ok(Self {
+        let edge = Self {
             site: ArcSwap::from_pointee(site),
             changed: watch::Sender::new(()),
             no_route: metrics.route(NO_ROUTE),
             metrics,
             access_log,
+            traces,
             in_flight: InFlight::default(),
             connections: InFlight::default(),
             ready: AtomicBool::new(false),
             draining: AtomicBool::new(false),
-        })
+        };
+        Ok((edge, exporter))
     }
 
     /// The site at work. Not to be held over a wait: take what is needed of it.
@@ -86,6 +92,7 @@ impl Edge {
     /// a time.
     pub(crate) fn replace(&self, config: Config, orders: Orders) {
         let previous = self.site.load_full();
+        self.traces.sample(config.tracing.sample);
         let site = Arc::new(Site::new(config, orders, &self.metrics, Some(&previous)));
         self.site.store(Arc::clone(&site));
         site.take_over(Some(&previous), &self.metrics);

@@ -5,12 +5,14 @@
 
 mod admission;
 mod attempts;
+mod spans;
 
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use cirque_shared::metrics::http::{InFlight, NO_ROUTE};
+use cirque_shared::trace::Trace;
 use time::OffsetDateTime;
 use tokio::time::Instant;
 
@@ -24,7 +26,6 @@ use crate::metrics::route::RouteSeries;
 use crate::respond::Refusal;
 use crate::retry::{Failure, GiveUp};
 use crate::site::{Limit, Route};
-use crate::trace::Trace;
 use crate::upstream::Chosen;
 
 /// Stale pooled connections that one request may meet before they count as failures.
@@ -98,6 +99,8 @@ struct Active {
     chosen: Chosen,
     began: Instant,
     status: Option<u16>,
+    /// The part of a recorded trace that it is.
+    trace: Option<Trace>,
     /// Whether the pool has heard of its outcome: it is told once.
     is_judged: bool,
 }
@@ -107,9 +110,9 @@ impl Exchange {
     pub(crate) fn begin(edge: &Arc<Edge>, head: Head) -> Self {
         Self {
             edge: Arc::clone(edge),
+            arrived: (edge.access_log.is_on() || head.is_recorded()).then(OffsetDateTime::now_utc),
             head,
             started: Instant::now(),
-            arrived: edge.access_log.is_on().then(OffsetDateTime::now_utc),
             route: None,
             attempts: Vec::new(),
             tried: Vec::new(),
@@ -214,6 +217,7 @@ impl Exchange {
         let bytes = (self.bytes_in, self.bytes_out);
         self.series().finished(&self.head.method, status, took, bytes);
         let Some(arrived) = self.arrived else { return };
+        self.tell_request(arrived, status, took);
         let backends = route.and_then(|route| Some(&route.upstream.as_ref()?.backends));
         let site = self.edge.site();
         let listener = site.config.listeners.get(self.head.listener);

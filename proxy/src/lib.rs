@@ -27,7 +27,6 @@ mod door;
 mod headers;
 mod limit;
 mod route;
-mod trace;
 
 mod dial;
 mod tls;

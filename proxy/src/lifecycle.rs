@@ -1,13 +1,15 @@
 //! When the edge is ready, and how it stops: told to, replaced by a new process, or hurried by a second signal.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use cirque_shared::report::Exit;
 use cirque_shared::shutdown::{Drained, Request, Signals};
+use cirque_shared::trace::Exporter;
 use pingora::server::{ShutdownSignal, ShutdownSignalWatch, ShutdownWatch};
 use pingora::services::background::BackgroundService;
+use tokio_util::sync::CancellationToken;
 
 use crate::control::{Author, Control};
 use crate::edge::Edge;
@@ -93,14 +95,22 @@ impl Stop {
     }
 }
 
-/// Ends the process when nothing is in flight any more: pingora's own wait is a plain sleep.
-pub(crate) struct Drain(pub(crate) Arc<Edge>, pub(crate) Arc<Handover>);
+/// Ends the process when nothing is in flight any more: pingora's own wait is a plain sleep. What tells of traces works
+/// beside it, because it ends last.
+pub(crate) struct Drain {
+    edge: Arc<Edge>,
+    handover: Arc<Handover>,
+    exporter: Mutex<Option<Exporter>>,
+}
 
 #[async_trait]
 impl BackgroundService for Drain {
     async fn start(&self, mut shutdown: ShutdownWatch) {
+        let ended = CancellationToken::new();
+        let exporter = self.exporter.lock().ok().and_then(|mut exporter| exporter.take());
+        let telling = exporter.map(|exporter| tokio::spawn(exporter.run(ended.clone().cancelled_owned())));
         let _ = shutdown.wait_for(|stopping| *stopping).await;
-        let edge = &self.0;
+        let edge = &self.edge;
         let drained = tokio::select! {
             drained = self.drained() => drained,
             () = hurried() => Drained::Cut(edge.in_flight.count()),
@@ -109,26 +119,34 @@ impl BackgroundService for Drain {
             Drained::Clean => tracing::info!("edge has stopped"),
             Drained::Cut(count) => tracing::warn!(count, "edge has stopped, cutting requests off"),
         }
+        ended.cancel();
+        if let Some(telling) = telling {
+            let _ = telling.await;
+        }
         edge.access_log.finish();
         std::process::exit(Exit::Ok as i32);
     }
 }
 
 impl Drain {
+    pub(crate) fn new(edge: &Arc<Edge>, handover: &Arc<Handover>, exporter: Option<Exporter>) -> Self {
+        Self { edge: Arc::clone(edge), handover: Arc::clone(handover), exporter: Mutex::new(exporter) }
+    }
+
     /// One that stops waits for what is in flight. One that was replaced may stay longer, as nobody waits for it: to
     /// the end of every connection. A client that uses an idle one once more is answered, and told to come back over
     /// another; to close it under its hands could lose a request.
     async fn drained(&self) -> Drained {
         let (grace, handover) = {
-            let site = self.0.site();
+            let site = self.edge.site();
             (site.config.grace_period, site.config.handover_period)
         };
-        if *self.1.left().borrow() {
+        if *self.handover.left().borrow() {
             // A connection that was accepted in the last moment has not been counted yet.
             tokio::time::sleep(SETTLE).await;
-            self.0.connections.drained(handover).await
+            self.edge.connections.drained(handover).await
         } else {
-            self.0.in_flight.drained(grace).await
+            self.edge.in_flight.drained(grace).await
         }
     }
 }

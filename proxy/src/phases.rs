@@ -216,8 +216,9 @@ impl ProxyHttp for Phases {
         if session.is_http2() {
             join_cookies(request)?;
         }
-        let (Some(told), Some(exchange)) = (&ctx.forwarded, &ctx.exchange) else { return Ok(()) };
-        tell(request, told, &exchange.head().id, exchange.head().trace.as_ref())?;
+        let (Some(told), Some(exchange)) = (&ctx.forwarded, &mut ctx.exchange) else { return Ok(()) };
+        let trace = exchange.trace_onward();
+        tell(request, told, &exchange.head().id, trace.as_ref())?;
         if let Some(route) = exchange.route() {
             let asked = session.req_header();
             let target = asked.uri.path_and_query().map_or("", http::uri::PathAndQuery::as_str);

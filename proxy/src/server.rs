@@ -61,7 +61,7 @@ pub fn run(
     let orders = book.read().with_context(|| {
         format!("could not read the operator's orders in {}; repair or remove it", book.path().display())
     })?;
-    let edge = Edge::new(config.clone(), orders).context("could not open the access log")?;
+    let (edge, exporter) = Edge::new(config.clone(), orders).context("could not open the access log")?;
     let edge = Arc::new(edge);
     let doors = doors(config, &edge)?;
     let control = Arc::new(Control::new(Arc::clone(&edge), path.to_owned(), text, book));
@@ -105,7 +105,7 @@ pub fn run(
         watch,
     };
     server.add_service(on_one_thread("admin", Admin::new(desk, admin)));
-    server.add_service(on_one_thread("drain", Drain(Arc::clone(&edge), Arc::clone(&handover))));
+    server.add_service(on_one_thread("drain", Drain::new(&edge, &handover, exporter)));
     let listeners: Vec<String> =
         config.listeners.iter().map(|listener| format!("{}={}", listener.name, listener.address)).collect();
     tracing::info!(listeners = listeners.join(" "), admin = %config.admin, "edge is starting");

@@ -16,7 +16,6 @@ pub mod notice;
 pub mod outbox;
 pub mod raise;
 pub mod rule;
-pub mod secret;
 pub mod silence;
 pub mod watch;
 

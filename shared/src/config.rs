@@ -5,6 +5,7 @@
 
 mod problems;
 mod read;
+pub mod secret;
 mod shown;
 pub mod units;
 
@@ -17,6 +18,14 @@ pub use problems::{Invalid, Problem, Problems};
 pub use read::{Read, Table, Value, child, field, key_paths, wrong_type};
 pub use shown::{Changed, Shown};
 pub use toml::de::DeTable;
+
+/// A variable of the environment, by its name.
+pub type Environment<'e> = &'e dyn Fn(&str) -> Option<String>;
+
+/// The environment of this process; an empty variable is none.
+pub fn environment(name: &str) -> Option<String> {
+    std::env::var(name).ok().map(|value| value.trim().to_owned()).filter(|value| !value.is_empty())
+}
 
 /// Reads `text` (named `name` in messages) and hands the raw tables to `parse`.
 ///

@@ -12,5 +12,6 @@ pub mod exposition;
 pub mod metrics;
 pub mod shutdown;
 pub mod telemetry;
+pub mod trace;
 
 pub mod alert;

@@ -36,6 +36,7 @@ mod routing;
 mod site;
 mod timeouts;
 mod tls;
+mod traces;
 mod tracing;
 mod up;
 mod upgrade;

@@ -3,7 +3,7 @@
 //! In reading order: [`eventually()`] waits, [`process`] owns a child, [`ports`] hands out addresses,
 //! [`client`], [`frames`] and [`load`] are the outside world, [`backend`] and [`chaos`] are what goes wrong behind the edge,
 //! [`recorder`] is the strict witness of what a proxy forwards, [`reference`](mod@reference) two other proxies,
-//! [`postgres`] a database server, [`mailbox`] a mail server, [`webhook`] a receiver of webhooks, [`python`] programs from PyPI, [`prometheus`] asks for metrics, [`curl`](mod@curl) and [`grpc`] are clients that others wrote, [`pki`] makes certificates, [`letterbox`] takes mail,
+//! [`postgres`] a database server, [`mailbox`] a mail server, [`webhook`] a receiver of webhooks, [`collector`] one of traces, [`python`] programs from PyPI, [`prometheus`] asks for metrics, [`curl`](mod@curl) and [`grpc`] are clients that others wrote, [`pki`] makes certificates, [`letterbox`] takes mail,
 //! [`scrape`] reads metrics, [`edge`], [`node`] and [`cluster`] put a whole system together.
 //! Everything here blocks: a test is a plain function that reads from top to bottom.
 
@@ -11,6 +11,7 @@ pub mod backend;
 pub mod chaos;
 pub mod client;
 pub mod cluster;
+pub mod collector;
 pub mod curl;
 pub mod document;
 pub mod edge;
@@ -38,6 +39,7 @@ pub mod webhook;
 pub use backend::{Backend, Reply};
 pub use client::{Client, Connection, Request, Response};
 pub use cluster::Cluster;
+pub use collector::Collector;
 pub use curl::curl;
 pub use edge::Edge;
 pub use eventually::{eventually, throughout};

@@ -32,7 +32,7 @@ const PROXY: Layers = Layers {
         &["metrics", "balance", "durable", "dial", "downstream"],
         &["respond"],
         &["retry"],
-        &["route", "limit", "descriptors", "trace", "compress"],
+        &["route", "limit", "descriptors", "compress"],
         &["config"],
         &["certificate"],
     ],
@@ -60,7 +60,7 @@ const APP: Layers = Layers {
         &["mail_link"],
         &["db", "page", "moment", "passwords"],
         &["query"],
-        &["config", "metrics", "lifecycle"],
+        &["config", "metrics", "lifecycle", "cause"],
     ],
 };
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 use cirque_shared::alert;
 use cirque_shared::alert::rule::Tier;
 use cirque_shared::config::units::{ByteSize, parse_duration};
-use cirque_shared::config::{Invalid, Problems, read_file, read_text};
+use cirque_shared::config::{Invalid, Problems, environment, read_file, read_text};
 use ipnet::IpNet;
 
 use super::{
@@ -43,12 +43,8 @@ pub fn parse(raw: raw::File, problems: &mut Problems) -> Config {
         webhooks: later::webhooks(raw.webhooks.unwrap_or_default(), problems),
         analytics: later::analytics(raw.analytics.unwrap_or_default(), problems),
         health: Health { timeout: timeout("health.timeout", raw.health.and_then(|h| h.timeout), problems) },
-        alerts: alert::config::parse(
-            raw.alerts.unwrap_or_default(),
-            Tier::App,
-            &alert::config::environment,
-            problems,
-        ),
+        alerts: alert::config::parse(raw.alerts.unwrap_or_default(), Tier::App, &environment, problems),
+        trace: cirque_shared::trace::config::parse(raw.trace.unwrap_or_default(), &environment, problems),
         metrics: Metrics { guide_names: raw.metrics.and_then(|raw| raw.guide_names).unwrap_or_default() },
         log: log(&raw.log.unwrap_or_default()),
     }

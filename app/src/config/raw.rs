@@ -33,6 +33,8 @@ cirque_shared::raw! {
         pub health: Health,
         /// What is told when something goes wrong.
         pub alerts: Alerts,
+        /// Which traces are recorded.
+        pub trace: cirque_shared::trace::config::Raw,
         /// How metrics are shown.
         pub metrics: Metrics,
         /// What is logged.

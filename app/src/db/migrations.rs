@@ -38,6 +38,7 @@ const ALL: &[Step] = &[
     step!(10, "view_order", "0010_view_order.sql"),
     step!(11, "catalog", "0011_catalog.sql"),
     step!(30, "alerts", "0030_alerts.sql"),
+    step!(60, "causes", "0060_causes.sql"),
 ];
 
 /// Where the applied ones are recorded.

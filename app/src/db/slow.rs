@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use cirque_shared::metrics::Counter;
+use cirque_shared::trace::{self, Begun, Kind};
 use tokio::time::Instant;
 
 /// The longest text that is logged, in characters.
@@ -24,6 +25,8 @@ pub(super) struct Running<'s> {
     statement: String,
     target: &'static str,
     started: Instant,
+    /// Where the request or the job is recorded.
+    _span: Option<Begun>,
 }
 
 impl Slow {
@@ -35,8 +38,18 @@ impl Slow {
             0..=SHOWN => sql.to_owned(),
             _ => sql.chars().take(SHOWN).collect(),
         };
-        Running { slow: self, statement, target, started: Instant::now() }
+        let mut span = trace::begin(|| operation(sql).to_owned().into(), Kind::Client);
+        if let Some(span) = &mut span {
+            span.note("db.query.text", sql);
+            span.note("db.target", target);
+        }
+        Running { slow: self, statement, target, started: Instant::now(), _span: span }
     }
+}
+
+/// What a statement does, in a word.
+fn operation(sql: &str) -> &str {
+    sql.split_whitespace().next().unwrap_or("SQL")
 }
 
 impl Drop for Running<'_> {

@@ -31,7 +31,8 @@ pub(super) fn run(state: AppState, delivery: Delivery) -> Work {
             let call = Call { webhook, id: id.clone(), body: body.to_string() };
             let payload =
                 serde_json::to_string(&call).map_err(|error| Failed::for_good(error.to_string()))?;
-            calls.push(New { kind: jobs::CALL_WEBHOOK, event: None, key: None, payload, run_at: now });
+            let cause = delivery.cause.clone();
+            calls.push(New { kind: jobs::CALL_WEBHOOK, event: None, key: None, payload, run_at: now, cause });
         }
         enqueue(&mut writer, &calls, now).await?;
         writer.commit().await?;

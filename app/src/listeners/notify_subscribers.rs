@@ -54,7 +54,7 @@ pub(super) fn run(state: AppState, delivery: Delivery) -> Work {
             writer.commit().await?;
             return Ok(Done::Settled);
         };
-        let mails = subscribers.iter().map(|subscriber| mail(progress.post.id, *subscriber, now));
+        let mails = subscribers.iter().map(|subscriber| mail(&delivery, progress.post.id, *subscriber, now));
         let mails = mails.collect::<Result<Vec<New>, Failed>>()?;
         enqueue(&mut writer, &mails, now).await?;
         progress.up_to = last;
@@ -77,8 +77,9 @@ async fn is_news(writer: &mut crate::db::Writer<'_>, post: i64, now: Moment) -> 
     Ok(writer.execute(&note).await? > 0)
 }
 
-fn mail(post: i64, subscriber: i64, now: Moment) -> Result<New, Failed> {
+fn mail(delivery: &Delivery, post: i64, subscriber: i64, now: Moment) -> Result<New, Failed> {
     let payload = serde_json::to_string(&Told { post, subscriber, slot: None });
     let payload = payload.map_err(|error| Failed::for_good(error.to_string()))?;
-    Ok(New { kind: jobs::MAIL_SUBSCRIBER, event: None, key: None, payload, run_at: now })
+    let cause = delivery.cause.clone();
+    Ok(New { kind: jobs::MAIL_SUBSCRIBER, event: None, key: None, payload, run_at: now, cause })
 }

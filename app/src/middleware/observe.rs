@@ -1,8 +1,11 @@
 //! Decides what is remembered of a request: one log line, one count, one duration, however it ends.
 
+use std::time::SystemTime;
+
 use axum::extract::{MatchedPath, Request};
 use axum::response::Response;
-use cirque_shared::metrics::http::{InFlight, NO_ROUTE};
+use cirque_shared::metrics::http::{InFlight, NO_ROUTE, method_label};
+use cirque_shared::trace::{Kind, Span, Trace};
 use http::Method;
 use hyper::body::Body as _;
 use tokio::time::Instant;
@@ -24,6 +27,7 @@ pub(super) struct Seen {
     state: AppState,
     started: Instant,
     id: RequestId,
+    trace: Trace,
     method: Method,
     route: Option<MatchedPath>,
     path: String,
@@ -37,6 +41,7 @@ macro_rules! access {
     ($level:ident, $seen:expr, $outcome:expr, $message:literal) => {
         tracing::$level!(
             request.id = $seen.id.as_str(),
+            trace.id = $seen.trace.id(),
             http.request.method = $seen.method.as_str(),
             url.path = $seen.path,
             http.route = $seen.template(),
@@ -60,10 +65,11 @@ struct Outcome<'a> {
 }
 
 impl Seen {
-    pub(super) fn of(request: &Request, id: &RequestId, state: &AppState) -> Self {
+    pub(super) fn of(request: &Request, id: &RequestId, trace: Trace, state: &AppState) -> Self {
         Self {
             started: Instant::now(),
             id: id.clone(),
+            trace,
             method: request.method().clone(),
             route: request.extensions().get::<MatchedPath>().cloned(),
             path: request.uri().path().chars().take(SHOWN).collect(),
@@ -80,6 +86,7 @@ impl Seen {
         let status = response.status().as_u16();
         self.count(status);
         let outcome = Outcome { status: Some(status), error, bytes: response.body().size_hint().exact() };
+        self.record(outcome);
         if error.is_some_and(|error| error.code() == Code::Internal) {
             access!(error, self, outcome, "request failed");
         } else {
@@ -92,6 +99,32 @@ impl Seen {
         route.finished(self.method.as_str(), status, self.started.elapsed());
     }
 
+    /// Tells a collector, where the trace is recorded.
+    fn record(&self, outcome: Outcome<'_>) {
+        if !self.trace.is_recorded {
+            return;
+        }
+        let took = self.started.elapsed();
+        let status = outcome.status.unwrap_or(CLIENT_LEFT);
+        let method = method_label(self.method.as_str());
+        self.state.traces.record(Span {
+            trace: self.trace,
+            name: format!("{method} {}", self.template()).into(),
+            kind: Kind::Server,
+            began: SystemTime::now().checked_sub(took).unwrap_or(SystemTime::UNIX_EPOCH),
+            took,
+            attributes: vec![
+                ("http.request.method", method.into()),
+                ("http.route", self.template().into()),
+                ("http.response.status_code", status.into()),
+                ("url.path", self.path.as_str().into()),
+                ("request.id", self.id.as_str().into()),
+            ],
+            failed: (status >= 500)
+                .then(|| outcome.error.map_or("error", |error| error.code().word()).into()),
+        });
+    }
+
     fn template(&self) -> &str {
         self.route.as_ref().map_or(NO_ROUTE, MatchedPath::as_str)
     }
@@ -101,6 +134,7 @@ impl Drop for Seen {
     fn drop(&mut self) {
         if !self.is_answered {
             self.count(CLIENT_LEFT);
+            self.record(Outcome::default());
             access!(info, self, Outcome::default(), "client left before its answer");
         }
     }

@@ -6,9 +6,10 @@ use sea_query::{Expr, ExprTrait, LockType, OnConflict, Order, Query, SelectState
 
 use super::publishing::Status;
 use super::{Column, Columns, Post, TABLE, events_of, html, slug};
+use crate::cause::Cause;
 use crate::changes::{self, Tag};
 use crate::db::{Dialect, Error, Reader, Writer};
-use crate::events::{self, Cause};
+use crate::events;
 use crate::moment::Moment;
 use crate::{categories, tags};
 

@@ -3,6 +3,7 @@
 use sea_query::{Expr, ExprTrait, OnConflict, Query};
 
 use super::{CHANNEL, Kind, TABLE};
+use crate::cause::Cause;
 use crate::db::{Dialect, Error, Writer};
 use crate::moment::Moment;
 
@@ -22,6 +23,8 @@ pub struct New {
     pub payload: String,
     /// Not before this moment.
     pub run_at: Moment,
+    /// Why it is written. Of jobs with one key, the first one's stays.
+    pub cause: Cause,
 }
 
 /// Writes jobs and says how many are new. Their workers hear of it when the transaction is committed; those of this
@@ -59,7 +62,18 @@ fn insert(jobs: &[New], now: Moment, conflict: &OnConflict) -> sea_query::Insert
     let mut insert = Query::insert();
     insert
         .into_table(TABLE)
-        .columns(["queue", "kind", "event_id", "key", "payload", "state", "run_at", "created_at"])
+        .columns([
+            "queue",
+            "kind",
+            "event_id",
+            "key",
+            "payload",
+            "state",
+            "run_at",
+            "created_at",
+            "request_id",
+            "trace",
+        ])
         .on_conflict(conflict.clone());
     for job in jobs {
         insert.values_panic([
@@ -71,6 +85,8 @@ fn insert(jobs: &[New], now: Moment, conflict: &OnConflict) -> sea_query::Insert
             "waiting".into(),
             job.run_at.0.into(),
             now.0.into(),
+            job.cause.request_id().map(str::to_owned).into(),
+            job.cause.parent().map(str::to_owned).into(),
         ]);
     }
     insert

@@ -7,6 +7,7 @@ use sea_query::{Expr, ExprTrait, LockBehavior, LockType, Order, Query};
 use tokio_util::sync::CancellationToken;
 
 use super::{Delivery, Fence, Queue, TABLE, rate};
+use crate::cause::Cause;
 use crate::config::Rate;
 use crate::db::{Error, Row, Writer};
 use crate::moment::Moment;
@@ -130,7 +131,17 @@ async fn running(writer: &mut Writer<'_>, queue: Queue) -> Result<u32, Error> {
 
 async fn due(writer: &mut Writer<'_>, queue: Queue, most: u32, now: Moment) -> Result<Vec<Row>, Error> {
     let select = Query::select()
-        .columns(["id", "kind", "event_id", "payload", "failures", "attempt", "created_at"])
+        .columns([
+            "id",
+            "kind",
+            "event_id",
+            "payload",
+            "failures",
+            "attempt",
+            "created_at",
+            "request_id",
+            "trace",
+        ])
         .from(TABLE)
         .and_where(Expr::cust("state = 'waiting'"))
         .and_where(Expr::col("queue").eq(queue.word()))
@@ -149,8 +160,10 @@ fn delivery(row: &Row, queue: Queue, taker: &Taker) -> Result<Delivery, Error> {
     let (kind, event, payload, failures) = (cells.take()?, cells.take()?, cells.take()?, cells.take()?);
     let fence = Fence { id, attempt: cells.take::<i64>()? + 1, owner: Arc::clone(&taker.owner) };
     let created_at = Moment(cells.take()?);
+    let (request, trace): (Option<String>, Option<String>) = (cells.take()?, cells.take()?);
+    let cause = Cause::kept(request, trace.as_deref());
     let cancelled = CancellationToken::new();
-    Ok(Delivery { fence, kind, queue, event, payload, failures, created_at, cancelled })
+    Ok(Delivery { fence, kind, queue, event, payload, failures, created_at, cause, cancelled })
 }
 
 /// Says that these jobs are still being worked at, and which of them are still the owner's.

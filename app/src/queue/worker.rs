@@ -25,6 +25,7 @@ use crate::db::{Db, Error};
 use crate::metrics::QueueMetrics;
 use crate::moment::{Clock, Moment};
 use cirque_shared::report::chain;
+use cirque_shared::trace::Recorder;
 
 pub use self::lead::Duties;
 
@@ -56,6 +57,8 @@ pub struct Worker {
     pub queues: Vec<Queue>,
     /// What is counted.
     pub metrics: QueueMetrics,
+    /// Takes what is recorded of traces.
+    pub traces: Recorder,
     /// Rung when there may be something to do.
     pub bell: Bell,
     /// What the time is.

@@ -9,6 +9,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use cirque_app::cause::Cause;
 use cirque_app::config::QueueLimits;
 use cirque_app::moment::Moment;
 use cirque_app::queue::enqueue::{New, enqueue};
@@ -107,6 +108,7 @@ pub(crate) fn worker(site: &Site, bench: &Bench) -> Worker {
         config,
         queues: Queue::ALL.to_vec(),
         metrics: site.state.queue_metrics.clone(),
+        traces: site.state.traces.clone(),
         bell: site.state.bell.clone(),
         clock: site.state.clock.clone(),
         grace: Duration::from_millis(500),
@@ -119,7 +121,7 @@ pub(crate) fn start(worker: Worker) -> Working {
 }
 
 pub(crate) fn new(kind: &'static Kind) -> New {
-    New { kind, event: None, key: None, payload: "{}".to_owned(), run_at: Moment(0) }
+    New { kind, event: None, key: None, payload: "{}".to_owned(), run_at: Moment(0), cause: Cause::none() }
 }
 
 pub(crate) async fn write(site: &Site, jobs: &[New]) {

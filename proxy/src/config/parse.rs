@@ -15,7 +15,7 @@ mod value;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-use cirque_shared::config::{Problems, Shown, read_text};
+use cirque_shared::config::{Problems, Shown, environment, read_text};
 
 use super::policy::{HTTP1, LOG_FORMAT};
 use super::{AccessLog, Config, REFERENCE, raw};
@@ -34,7 +34,7 @@ pub(super) fn parse(file: raw::File, problems: &mut Problems) -> Config {
     let server = file.server.unwrap_or_default();
     let (admin, admin_tokens) =
         admin::admin(server.admin, &server.admin_tokens.unwrap_or_default(), problems);
-    let log = file.log.unwrap_or_default();
+    let (log, trace) = (file.log.unwrap_or_default(), file.trace.unwrap_or_default());
     let access = file.access_log.unwrap_or_default();
     let upstreams = upstream::upstreams(file.upstreams.unwrap_or_default(), problems);
     let names: BTreeSet<&str> = upstreams.iter().map(|upstream| upstream.name.as_str()).collect();
@@ -63,7 +63,8 @@ pub(super) fn parse(file: raw::File, problems: &mut Problems) -> Config {
             problems,
         )
         .unwrap_or_default(),
-        trace_context: file.trace.and_then(|trace| trace.context).unwrap_or_default(),
+        trace_context: trace.context.unwrap_or_default(),
+        tracing: cirque_shared::trace::config::parse(trace.recording, &environment, problems),
         trusted_proxies: networks("trust.proxies", file.trust.and_then(|trust| trust.proxies), problems),
         alerts: alerts::alerts(file.alerts.unwrap_or_default(), problems),
         client: listener::client(&file.client.unwrap_or_default(), problems),

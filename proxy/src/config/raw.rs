@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use cirque_shared::alert;
-use cirque_shared::alert::secret::Secret;
+use cirque_shared::config::secret::Secret;
 use cirque_shared::telemetry::{Format, Level};
 
 pub use listener::{Certificate, Client, Listener, ListenerDefaults, ListenerPolicy, Tls, TlsPolicy};
@@ -117,6 +117,7 @@ cirque_shared::raw! {
     pub struct Trace {
         /// Whether anything is.
         pub context: bool,
+        ..recording: cirque_shared::trace::config::Raw,
     }
     /// `[trust]`: who may speak for a client.
     pub struct Trust {

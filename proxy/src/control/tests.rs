@@ -26,7 +26,7 @@ fn control(folder: &TempDir) -> Control {
     }
     let (text, config) = Config::read(&path).unwrap();
     let book = Book::new(&config.state_dir);
-    let edge = Arc::new(Edge::new(config, book.read().unwrap()).unwrap());
+    let edge = Arc::new(Edge::new(config, book.read().unwrap()).unwrap().0);
     Control::new(edge, path, text, book)
 }
 

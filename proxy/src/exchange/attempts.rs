@@ -61,7 +61,10 @@ impl Exchange {
         if let Some(failure) = self.last_failure {
             upstream.metrics.retried(failure);
         }
-        Ok(&self.active.insert(Active { chosen, began: now, status: None, is_judged: false }).chosen)
+        Ok(&self
+            .active
+            .insert(Active { chosen, began: now, status: None, trace: None, is_judged: false })
+            .chosen)
     }
 
     /// The attempt has a connection: an idle one, or a new one since it began.
@@ -142,9 +145,8 @@ impl Exchange {
 
     /// Keeps what the line says of an attempt.
     fn record(&mut self, active: &Active, outcome: &'static str) {
-        if self.arrived.is_none() {
-            return;
-        }
+        let Some(arrived) = self.arrived else { return };
+        self.tell_attempt(arrived, active, outcome);
         self.attempts.push(Attempt {
             backend: Arc::clone(active.chosen.lease.backend()),
             outcome,

@@ -78,6 +78,7 @@ impl Connection<'_> {
     ) -> Result<(Peer, Answer), Ended> {
         let mut peer = self.connect(backend, work, exchange.deadline(), exchange.began()).await?;
         exchange.connected(peer.is_reused);
+        let trace = exchange.trace_onward();
         let out = &mut peer.out.bytes;
         let id = &exchange.head().id;
         out.reserve(work.request.len + HEAD_ROOM);
@@ -88,7 +89,7 @@ impl Connection<'_> {
                 if facts.host.is_empty() { Facts { host: host.as_bytes(), ..facts } } else { facts }
             })
         });
-        let trace = exchange.head().trace.as_ref();
+        let trace = trace.as_ref();
         let onward = Onward { told: &work.told, id, host, trace, target: work.target.as_deref(), edit };
         write::request(work.request, &self.input, &onward, out);
         work.upload.replay(out);

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use cirque_shared::request_id;
 use cirque_shared::shutdown::Guard;
+use cirque_shared::trace::Trace;
 use tokio::io::AsyncWrite as _;
 use tokio::time::Instant;
 
@@ -25,7 +26,6 @@ use crate::edge::Edge;
 use crate::exchange::Head;
 use crate::headers::{Forwarded, forwarded};
 use crate::respond::Refusal;
-use crate::trace::Trace;
 
 /// After an answer to a request that was not read to its end: how long and how much is still read, so that the
 /// client gets the answer before a reset.
@@ -246,7 +246,7 @@ impl<'a> Connection<'a> {
             is_idempotent,
             trace: self.edge.site().config.trace_context.then(|| {
                 let given = request.trace_parent.clone();
-                Trace::of(given.map(|range| &self.input[range]))
+                self.edge.traces.decide(Trace::of(given.map(|range| &self.input[range])))
             }),
             said: self.edge.access_log.is_combined().then(|| {
                 let line = &self.input[..request.fields - b"\r\n".len()];

@@ -4,6 +4,8 @@ use std::io::Write as _;
 use std::net::IpAddr;
 use std::ops::Range;
 
+use cirque_shared::trace::Trace;
+
 use super::answer::{self, Answer};
 use super::download::Shown;
 use super::head::{BodyLength, Request};
@@ -12,7 +14,6 @@ use crate::compress::{self, Changed, Plan};
 use crate::headers::Forwarded;
 use crate::headers::rules::Edit;
 use crate::respond::{self, title};
-use crate::trace::Trace;
 
 /// What a backend is told about the client, as field lines; for most clients the same for a whole connection.
 #[derive(Debug)]

@@ -1,6 +1,7 @@
 //! What pingora's heads say to the deciding rooms, and what those change in them.
 
 use bytes::Bytes;
+use cirque_shared::trace::Trace;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::proxy::Session;
 use pingora::{Error, ErrorType, Result};
@@ -15,7 +16,6 @@ use crate::exchange::Exchange;
 use crate::headers::Forwarded;
 use crate::headers::rules::Edit;
 use crate::respond::Refusal;
-use crate::trace::Trace;
 
 /// What placeholders of the route may ask of this request.
 pub(super) fn facts<'a>(

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use cirque_shared::request_id;
+use cirque_shared::trace::Trace;
 use pingora::Result;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::proxy::Session;
@@ -13,7 +14,6 @@ use crate::edge::Edge;
 use crate::exchange::Head;
 use crate::headers::{FORWARDING, Forwarded, forwarded};
 use crate::respond::Refusal;
-use crate::trace::Trace;
 use crate::turn::Turn;
 
 /// What the request's head says, and what backends are told about its client.
@@ -41,7 +41,7 @@ pub(super) fn head(session: &Session, edge: &Edge, turn: Option<&Turn>) -> (Head
         host: request.uri.authority().map_or_else(|| text("host"), |authority| authority.as_str().to_owned()),
         path: request.uri.path().to_owned(),
         is_idempotent: request.method.is_idempotent(),
-        trace: site.config.trace_context.then(|| trace(request)),
+        trace: site.config.trace_context.then(|| edge.traces.decide(trace(request))),
         said: edge.access_log.is_combined().then(|| Box::new(said(request))),
     };
     (head, told)

@@ -14,8 +14,8 @@ use reqwest::header::{CONTENT_TYPE, RETRY_AFTER};
 
 use super::message::Message;
 use super::notice::Timing;
-use super::secret::Secret;
 use super::{Millis, Severity, millis};
+use crate::config::secret::Secret;
 pub use mail::Mail;
 pub use pace::{Pace, Rate};
 

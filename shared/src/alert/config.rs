@@ -15,9 +15,10 @@ use super::channel::Channel;
 use super::message::Links;
 use super::notice::Timing;
 use super::rule::{self, Rule, Tier};
-use super::secret::Secret;
 use super::{Millis, millis};
 use crate::config::Problems;
+use crate::config::secret::Secret;
+pub use crate::config::{Environment, environment};
 
 /// What alerting is told.
 #[derive(Clone, Debug, PartialEq)]
@@ -38,14 +39,6 @@ pub struct Settings {
     pub channels: Vec<Channel>,
     /// Who is told that nothing is to be told, and how often.
     pub heartbeat: Option<(Secret, Duration)>,
-}
-
-/// A variable of the environment, by its name.
-pub type Environment<'e> = &'e dyn Fn(&str) -> Option<String>;
-
-/// The environment of this process; an empty variable is none.
-pub fn environment(name: &str) -> Option<String> {
-    std::env::var(name).ok().map(|value| value.trim().to_owned()).filter(|value| !value.is_empty())
 }
 
 /// The variables that set a threshold, and of which rule.

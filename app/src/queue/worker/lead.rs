@@ -7,6 +7,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::Worker;
+use crate::cause::Cause;
 use crate::db::Error;
 use crate::queue::enqueue::{New, enqueue};
 use crate::queue::leader::{self, Schedule};
@@ -77,6 +78,7 @@ async fn lead(worker: &Worker, owner: &str) -> Result<bool, Error> {
                 key: Some(schedule.name.to_owned()),
                 payload: "{}".to_owned(),
                 run_at: now,
+                cause: Cause::none(),
             };
             written += enqueue(&mut writer, &[job], now).await?;
         }
@@ -86,7 +88,13 @@ async fn lead(worker: &Worker, owner: &str) -> Result<bool, Error> {
     for (job, kind, after) in &rescued {
         let (reason, queue) = (after.reason.map(|reason| reason.word()), worker.queue_of(kind));
         worker.metrics.ended(queue, kind, "lost", Duration::ZERO);
-        tracing::warn!(job, kind, losses = after.losses, reason, "a job's process was gone");
+        tracing::warn!(
+            job.id = job,
+            job.name = kind,
+            losses = after.losses,
+            reason,
+            "a job's process was gone"
+        );
     }
     if written > 0 || !rescued.is_empty() {
         worker.bell.ring();

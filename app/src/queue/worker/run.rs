@@ -1,11 +1,13 @@
 //! Decides how one job is done, within its time, and how what came of it is written and told.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
+use cirque_shared::trace::{self, Scope, Span, Trace};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::{UNKNOWN, Worker, random};
+use crate::cause::Cause;
 use crate::db::{Error, Writer};
 use crate::metrics::QueueMetrics;
 use crate::moment::Moment;
@@ -23,11 +25,13 @@ pub(super) struct Ended {
 
 /// Does one job and hands back what came of it.
 pub(super) async fn one(worker: Worker, delivery: Delivery, sender: mpsc::Sender<Ended>) {
-    let started = Instant::now();
+    let (began, started) = (SystemTime::now(), Instant::now());
+    let recorded = delivery.cause.recorded(&worker.traces);
     let outcome = match worker.handlers.kind(&delivery.kind) {
         None => Err(Failed::now(format!("this version knows no job of the kind {:?}", delivery.kind))),
         Some(kind) => {
-            let mut work = tokio::spawn(worker.handlers.run(delivery.clone()));
+            let scope = recorded.and_then(|trace| Scope::of(&worker.traces, trace));
+            let mut work = tokio::spawn(trace::within(scope, worker.handlers.run(delivery.clone())));
             let outcome = tokio::select! {
                 outcome = &mut work => outcome.unwrap_or_else(|stopped| Err(panicked(stopped))),
                 () = tokio::time::sleep(kind.time) => {
@@ -39,8 +43,36 @@ pub(super) async fn one(worker: Worker, delivery: Delivery, sender: mpsc::Sender
             outcome
         }
     };
+    let took = started.elapsed();
+    if let Some(trace) = recorded {
+        worker.traces.record(span(trace, &delivery, &outcome, (began, took)));
+    }
     // The worker may have stopped meanwhile; the job's lease then speaks for it.
-    let _ = sender.send(Ended { delivery, outcome, took: started.elapsed() }).await;
+    let _ = sender.send(Ended { delivery, outcome, took }).await;
+}
+
+/// What a collector is told of a job.
+fn span(
+    trace: Trace,
+    delivery: &Delivery,
+    outcome: &Result<Done, Failed>,
+    (began, took): (SystemTime, Duration),
+) -> Span {
+    let mut attributes: Vec<(&str, trace::Value)> = vec![
+        ("messaging.destination.name", delivery.queue.word().into()),
+        ("job.id", delivery.fence.id.into()),
+        ("job.attempt", delivery.fence.attempt.into()),
+    ];
+    attributes.extend(delivery.cause.request_id().map(|id| ("request.id", id.into())));
+    Span {
+        trace,
+        name: delivery.kind.clone().into(),
+        kind: trace::Kind::Consumer,
+        began,
+        took,
+        attributes,
+        failed: outcome.as_ref().err().map(|failed| failed.message.clone().into()),
+    }
 }
 
 fn panicked(stopped: tokio::task::JoinError) -> Failed {
@@ -62,6 +94,7 @@ struct Told {
     outcome: &'static str,
     error: Option<String>,
     took: Duration,
+    cause: Cause,
 }
 
 /// Writes what came of jobs.
@@ -113,6 +146,23 @@ fn outcome(after: Option<&Standing>, happening: Happening) -> &'static str {
     }
 }
 
+/// One event with all that is known of a job that ended, at a level that the macro must know beforehand.
+macro_rules! told {
+    ($level:ident, $told:expr, $message:literal) => {
+        tracing::$level!(
+            job.id = $told.fence.id,
+            job.name = $told.kind,
+            job.attempt = $told.fence.attempt,
+            request.id = $told.cause.request_id(),
+            trace.id = $told.cause.trace_id(),
+            reason = $told.outcome,
+            duration_ms = $told.took.as_secs_f64() * 1000.0,
+            error.chain = $told.error,
+            $message
+        )
+    };
+}
+
 impl Settled {
     fn push(&mut self, ended: &Ended, outcome: &'static str) {
         self.0.push(Told {
@@ -122,6 +172,7 @@ impl Settled {
             outcome,
             error: ended.outcome.as_ref().err().map(|failed| failed.message.clone()),
             took: ended.took,
+            cause: ended.delivery.cause.clone(),
         });
     }
 
@@ -129,21 +180,13 @@ impl Settled {
     pub(super) fn tell(self, metrics: &QueueMetrics) {
         for told in self.0 {
             metrics.ended(told.queue, &told.kind, told.outcome, told.took);
-            let Fence { id, attempt, .. } = told.fence;
-            let (kind, outcome, error) = (told.kind, told.outcome, told.error);
-            match outcome {
-                "buried" => tracing::error!(
-                    job = id,
-                    kind,
-                    attempt,
-                    error,
-                    "job was buried: see it with `cirque app queue show`"
-                ),
-                "failed" => tracing::warn!(job = id, kind, attempt, error, "job failed and is tried again"),
+            match told.outcome {
+                "buried" => told!(error, told, "job was buried: see it with `cirque app queue show`"),
+                "failed" => told!(warn, told, "job failed and is tried again"),
                 "refused" | "done_or_refused" => {
-                    tracing::warn!(job = id, kind, attempt, "another worker has taken the job meanwhile");
+                    told!(warn, told, "another worker has taken the job meanwhile");
                 }
-                _ => tracing::debug!(job = id, kind, attempt, outcome, "job has ended"),
+                _ => told!(debug, told, "job has ended"),
             }
         }
     }

@@ -11,7 +11,7 @@ use crate::config::{Alerting, raw};
 pub(super) fn alerts(raw: raw::Alerts, problems: &mut Problems) -> Alerting {
     let token = raw.peer_token.unwrap_or_default().resolve(&environment).unwrap_or_else(|why| {
         problems.push("alerts.peer_token", why);
-        cirque_shared::alert::secret::Secret::default()
+        cirque_shared::config::secret::Secret::default()
     });
     let peer =
         |address: &String| Peer { url: format!("http://{address}/v1/alerts/word"), token: token.clone() };

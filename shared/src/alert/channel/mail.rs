@@ -9,7 +9,7 @@ use lettre::{AsyncSmtpTransport, AsyncTransport as _, Message as Letter, Tokio1E
 
 use super::{Outcome, PATIENCE, spoken};
 use crate::alert::message::{Message, cut};
-use crate::alert::secret::Secret;
+use crate::config::secret::Secret;
 
 /// Where letters go, and through whom.
 #[derive(Clone, Debug, PartialEq)]

@@ -6,8 +6,8 @@ use sha2::Sha256;
 
 use super::{annotations, labels};
 use crate::alert::message::Message;
-use crate::alert::secret::Secret;
 use crate::alert::{Alert, Labels, Millis, hex, shown};
+use crate::config::secret::Secret;
 
 /// Alerts in a message; the others are counted.
 const MOST_ALERTS: usize = 100;

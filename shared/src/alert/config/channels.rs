@@ -6,8 +6,8 @@ use super::{Environment, raw};
 use crate::alert::Severity;
 use crate::alert::channel::{Channel, Mail, To};
 use crate::alert::rule::severities;
-use crate::alert::secret::Secret;
 use crate::config::Problems;
+use crate::config::secret::Secret;
 
 /// The channels that are switched on.
 pub(super) fn channels(

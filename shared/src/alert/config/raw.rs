@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use crate::alert::secret::Secret;
+use crate::config::secret::Secret;
 use crate::config::{Problems, Read, Value};
 
 /// Thresholds by the names of rules: a setting as a whole.

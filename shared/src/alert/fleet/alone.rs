@@ -8,9 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{Fleet, Happened, Meeting, Pending, Silence, Snapshot, Standing, Told, Unreachable, Word};
 use crate::alert::channel::Post;
-use crate::alert::secret::Secret;
 use crate::alert::silence;
 use crate::alert::{Millis, now};
+use crate::config::secret::Secret;
 
 /// Things that happened that are kept.
 const MOST_HAPPENED: usize = 500;

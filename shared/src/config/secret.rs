@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::config::{Problems, Read, Shown, Value};
+use super::{Problems, Read, Shown, Value};
 
 /// A text that is never shown. In a file it may be the text itself, `env:NAME` (an environment variable) or
 /// `file:PATH` (the first line of a file).
