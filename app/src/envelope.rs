@@ -3,8 +3,9 @@
 use serde::Serialize;
 
 use crate::links::Links;
-use crate::page::cursor::{Key, Place, Scan};
+use crate::page::cursor::{Place, Scan};
 use crate::page::{Offset, Step, steps};
+use crate::signing::Key;
 
 /// The version that answers of v2 name.
 pub const VERSION: &str = "2.0";

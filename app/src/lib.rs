@@ -55,6 +55,7 @@ pub mod outbound;
 pub mod passwords;
 pub mod queue;
 pub mod settings;
+pub mod signing;
 pub mod views;
 pub mod webhooks;
 

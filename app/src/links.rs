@@ -1,7 +1,8 @@
 //! Decides where links point: only at routes that exist, and never at a host the client named.
 
-use crate::page::cursor::{self, Key, Place, Scan};
+use crate::page::cursor::{self, Place, Scan};
 use crate::query::encode;
+use crate::signing::Key;
 
 /// Makes links that start with the configured public address, or are paths.
 #[derive(Clone, Copy, Debug)]

@@ -2,30 +2,11 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use hmac::{Hmac, KeyInit as _, Mac as _};
-use sha2::Sha256;
 
 use crate::moment::Moment;
+use crate::signing::{Key, SIGNATURE};
 
 const SIGNED: usize = 16;
-const SIGNATURE: usize = 16;
-
-/// Signs links; shared by all nodes of a database. Never printed.
-#[derive(Clone)]
-pub struct Key(Hmac<Sha256>);
-
-impl Key {
-    /// A key from the secret that the database keeps.
-    pub fn new(secret: &[u8]) -> Self {
-        Self(Hmac::new_from_slice(secret).expect("HMAC takes keys of any length"))
-    }
-}
-
-impl std::fmt::Debug for Key {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Key(***)")
-    }
-}
 
 /// What a link is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,8 +31,8 @@ pub fn make(key: &Key, purpose: Purpose, subscriber: i64, now: Moment) -> String
     let mut bytes = Vec::with_capacity(SIGNED + SIGNATURE);
     bytes.extend(subscriber.to_be_bytes());
     bytes.extend(now.0.to_be_bytes());
-    let signature = key.0.clone().chain_update([purpose.code()]).chain_update(&bytes).finalize().into_bytes();
-    bytes.extend(&signature[..SIGNATURE]);
+    let signature = key.sign(&[&[purpose.code()], &bytes]);
+    bytes.extend(signature);
     URL_SAFE_NO_PAD.encode(bytes)
 }
 
@@ -59,16 +40,9 @@ pub fn make(key: &Key, purpose: Purpose, subscriber: i64, now: Moment) -> String
 pub fn read(key: &Key, purpose: Purpose, token: &str) -> Option<(i64, Moment)> {
     let bytes = URL_SAFE_NO_PAD.decode(token).ok()?;
     let (signed, signature) = bytes.split_at_checked(SIGNED)?;
-    if signature.len() != SIGNATURE {
+    if !key.has_signed(&[&[purpose.code()], signed], signature) {
         return None;
     }
-    // Compares in constant time.
-    key.0
-        .clone()
-        .chain_update([purpose.code()])
-        .chain_update(signed)
-        .verify_truncated_left(signature)
-        .ok()?;
     let (subscriber, at) = signed.split_at(8);
     Some((i64::from_be_bytes(subscriber.try_into().ok()?), Moment(i64::from_be_bytes(at.try_into().ok()?))))
 }

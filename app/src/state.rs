@@ -26,11 +26,11 @@ use crate::mail::Mailer;
 use crate::metrics::{CacheMetrics, DatabaseMetrics, Metrics, QueueMetrics};
 use crate::moment::Clock;
 use crate::outbound::Outbound;
-use crate::page::cursor::Key;
 use crate::passwords::Passwords;
 use crate::queue::Bell;
+use crate::signing::Key;
 use crate::views::Collector;
-use crate::{db, mail_link, settings};
+use crate::{db, settings};
 
 /// One node's state. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -56,7 +56,7 @@ pub struct Inner {
     /// How many mails one domain gets.
     pub mail_per_domain: Option<config::Rate>,
     /// Signs links in mails.
-    pub link_key: mail_link::Key,
+    pub link_key: Key,
     /// After so many failures in a row a webhook is switched off.
     pub webhook_failures: u32,
     /// Views of posts that were counted and not written yet.
@@ -140,7 +140,7 @@ impl AppState {
             return Err(Unready::Unmigrated { location, missing: missing.join(", ") });
         }
         let cursor_key = Key::new(&settings::secret(&db, settings::CURSOR_KEY).await?);
-        let link_key = mail_link::Key::new(&settings::secret(&db, settings::MAIL_KEY).await?);
+        let link_key = Key::new(&settings::secret(&db, settings::MAIL_KEY).await?);
         let node = HeaderValue::from_str(&config.server.node_name())
             .unwrap_or_else(|_| HeaderValue::from_static("unnamed"));
         let clock = Clock::default();

@@ -60,7 +60,7 @@ const APP: Layers = Layers {
         &["mail_link"],
         &["db", "page", "moment", "passwords"],
         &["query"],
-        &["config", "metrics", "lifecycle", "cause"],
+        &["config", "metrics", "lifecycle", "cause", "signing"],
     ],
 };
 
