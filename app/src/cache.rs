@@ -16,6 +16,7 @@
 mod caller;
 mod entry;
 mod flight;
+mod known;
 mod store;
 mod verdict;
 pub mod watch;
@@ -180,8 +181,8 @@ impl Cache {
     /// Joins the flight for this answer, or starts it. A flight that began before what is known now is not joined:
     /// it may have read what was there before a write.
     fn start(&self, shelf: Shelf, key: String, make: impl FnOnce() -> Making) -> Ticket {
-        let seen = self.0.watch.seen();
-        let (ticket, is_first) = self.0.flights.join(&key, seen);
+        let known = self.0.watch.known();
+        let (ticket, is_first) = self.0.flights.join(&key, known);
         if !is_first {
             self.0.metrics.coalesced.inc();
             return ticket;
@@ -194,7 +195,7 @@ impl Cache {
             let outcome = made.map(|made| {
                 let times = cache.times(shelf);
                 let client_max_age = cache.0.config.client_max_age;
-                Arc::new(Entry::new(made, began, seen, times.fresh, client_max_age))
+                Arc::new(Entry::new(made, began, known, times.fresh, client_max_age))
             });
             match (&outcome, &cache.0.store) {
                 (Ok(entry), Some(store)) => store.put(&key, entry),

@@ -3,6 +3,7 @@
 pub mod dialect;
 mod error;
 pub mod migrations;
+mod position;
 mod postgres;
 mod row;
 mod slow;
@@ -17,6 +18,7 @@ use sqlx::{PgPool, Postgres, Sqlite, SqlitePool, Transaction};
 
 pub use dialect::Dialect;
 pub use error::Error;
+pub use position::Position;
 pub use postgres::Wakeups;
 pub use row::{Cells, Row};
 
@@ -177,6 +179,17 @@ impl Reader<'_> {
     /// Which database answers.
     pub fn dialect(self) -> Dialect {
         self.pools.dialect()
+    }
+
+    /// How far the server has come: a read after this shows everything up to there.
+    ///
+    /// # Errors
+    ///
+    /// See [`Error`].
+    // Where replicas are, this asks.
+    #[expect(clippy::unused_async)]
+    pub async fn position(self) -> Result<Position, Error> {
+        Ok(Position::START)
     }
 
     /// All rows of `select`. Callers bound it with a limit.

@@ -11,6 +11,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use serde::Serialize;
 
 use super::Caller;
+use super::known::Known;
 use crate::answer;
 use crate::changes::Tag;
 use crate::moment::Moment;
@@ -73,18 +74,18 @@ pub(super) struct Entry {
     made_at: Moment,
     fresh: Duration,
     tags: Vec<Tag>,
-    /// The number up to which changes were known before it was made.
-    seen: i64,
+    /// Up to where changes were known before it was made, and that it was read there or later.
+    known: Known,
     /// The number up to which its tags were compared; written by [`super::watch`] only.
     pub(super) compared: AtomicI64,
 }
 
 impl Entry {
-    /// What was made at `made_at`, when changes were known up to `seen`.
+    /// What was made at `made_at` from a database that had come as far as `known`, at least.
     pub(super) fn new(
         made: Made,
         made_at: Moment,
-        seen: i64,
+        known: Known,
         fresh: Duration,
         client_max_age: Duration,
     ) -> Self {
@@ -98,15 +99,25 @@ impl Entry {
             head.insert(SURROGATE_KEY, keys);
         }
         let tags = made.tags.into_iter().collect();
-        Self { body: made.body, head, etag, made_at, fresh, tags, seen, compared: AtomicI64::new(seen) }
+        Self {
+            body: made.body,
+            head,
+            etag,
+            made_at,
+            fresh,
+            tags,
+            known,
+            compared: AtomicI64::new(known.number),
+        }
     }
 
     pub(super) fn made_at(&self) -> Moment {
         self.made_at
     }
 
-    pub(super) fn seen(&self) -> i64 {
-        self.seen
+    /// Up to where changes were known before it was made.
+    pub(super) fn known(&self) -> Known {
+        self.known
     }
 
     pub(super) fn tags(&self) -> &[Tag] {

@@ -12,6 +12,7 @@ use tokio::sync::watch;
 
 use super::Made;
 use super::entry::Entry;
+use super::known::Known;
 use crate::error::{ApiError, Code};
 
 /// The most answers that are being made at once. Each has a connection of a reader at its start, or is a refresh.
@@ -28,8 +29,8 @@ pub(super) struct Flights(Arc<Mutex<HashMap<String, Flight>>>);
 
 #[derive(Debug)]
 struct Flight {
-    /// The number up to which changes were known at its start.
-    seen: i64,
+    /// Up to where changes were known at its start.
+    known: Known,
     landed: watch::Receiver<Landed>,
 }
 
@@ -43,9 +44,9 @@ pub(super) struct Ticket {
 
 impl Flights {
     /// A place on the flight for `key`, and whether the caller must make it take off.
-    pub(super) fn join(&self, key: &str, seen: i64) -> (Ticket, bool) {
+    pub(super) fn join(&self, key: &str, known: Known) -> (Ticket, bool) {
         let mut flights = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(flight) = flights.get(key).filter(|flight| flight.seen >= seen) {
+        if let Some(flight) = flights.get(key).filter(|flight| flight.known.covers(known)) {
             return (Ticket { landed: flight.landed.clone(), sender: None }, false);
         }
         if flights.len() >= MOST {
@@ -54,7 +55,7 @@ impl Flights {
             return (Ticket { landed, sender: None }, false);
         }
         let (sender, landed) = watch::channel(None);
-        flights.insert(key.to_owned(), Flight { seen, landed: landed.clone() });
+        flights.insert(key.to_owned(), Flight { known, landed: landed.clone() });
         (Ticket { landed, sender: Some(Arc::new(sender)) }, true)
     }
 

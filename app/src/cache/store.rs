@@ -25,7 +25,7 @@ impl Store {
 
     /// Keeps `entry`, unless there is one already that was made with more knowledge.
     pub(super) fn put(&self, key: &str, entry: &Arc<Entry>) {
-        if self.get(key).is_some_and(|kept| kept.seen() > entry.seen()) {
+        if self.get(key).is_some_and(|kept| entry.known().is_behind(kept.known())) {
             return;
         }
         self.0.insert(key.to_owned(), Arc::clone(entry));

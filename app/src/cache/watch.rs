@@ -1,15 +1,16 @@
 //! Decides what this node knows of changes: which tags were raised, up to which number, and how recently it asked.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use tokio::sync::Mutex;
 
 use super::entry::Entry;
+use super::known::Known;
 use crate::changes::{self, Raised};
-use crate::db::Db;
+use crate::db::{Db, Error, Position};
 use crate::moment::Moment;
 
 /// After this time a reader's request makes the node ask again, beside.
@@ -30,8 +31,9 @@ pub(super) struct Watch(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    /// Changes are known up to this number; [`NOTHING`] before the first answer.
-    seen: AtomicI64,
+    /// Changes are known up to this number, of this history: as in [`Raises::known`], for those who cannot wait.
+    number: AtomicI64,
+    history: AtomicU32,
     /// When the last answered question was asked, in milliseconds since 1970.
     confirmed: AtomicI64,
     /// When a question found no answer last; 0 when the last one was answered.
@@ -41,31 +43,45 @@ struct Inner {
 }
 
 /// The tags that were raised since this node began, and to what.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Raises {
     by_tag: HashMap<String, i64>,
     /// Entries that were made with less knowledge count as changed.
     floor: i64,
+    /// Up to where changes are known.
+    known: Known,
+    /// Where the database was before a question that was answered: all changes up to there are known.
+    asked_at: Position,
 }
-
-const NOTHING: i64 = -1;
 
 impl Default for Inner {
     fn default() -> Self {
+        let raised =
+            Raises { by_tag: HashMap::new(), floor: 0, known: Known::NOTHING, asked_at: Position::START };
         Self {
-            seen: AtomicI64::new(NOTHING),
+            number: AtomicI64::new(Known::NOTHING.number),
+            history: AtomicU32::new(Known::NOTHING.history()),
             confirmed: AtomicI64::new(i64::MIN),
             troubled: AtomicI64::new(0),
-            raised: RwLock::default(),
+            raised: RwLock::new(raised),
             asking: Mutex::default(),
         }
     }
 }
 
+/// What one question found.
+#[derive(Debug)]
+struct Found {
+    raised: Raised,
+    /// Where the database was before it was asked, and where it had come when it had answered.
+    from: Position,
+    to: Position,
+}
+
 impl Watch {
-    /// Changes are known up to this number.
-    pub(super) fn seen(&self) -> i64 {
-        self.0.seen.load(Ordering::Acquire)
+    /// Up to where changes are known.
+    pub(super) fn known(&self) -> Known {
+        self.0.raised.read().unwrap_or_else(PoisonError::into_inner).known
     }
 
     /// Whether the last question found no answer.
@@ -123,15 +139,9 @@ impl Watch {
 
     /// The caller holds the lock.
     async fn ask(&self, db: &Db, now: Moment) {
-        let seen = self.seen();
-        let raised = if seen == NOTHING {
-            changes::latest(db.watch()).await.map(Raised::none)
-        } else {
-            changes::since(db.watch(), seen).await
-        };
-        match raised {
-            Ok(raised) => {
-                self.learn(raised);
+        match question(db, self.known()).await {
+            Ok(found) => {
+                self.learn(found);
                 self.0.troubled.store(0, Ordering::Release);
                 self.0.confirmed.store(now.0, Ordering::Release);
             }
@@ -145,32 +155,58 @@ impl Watch {
         }
     }
 
-    fn learn(&self, raised: Raised) {
-        let mut known = self.0.raised.write().unwrap_or_else(PoisonError::into_inner);
-        known.by_tag.extend(raised.tags);
-        if raised.is_partial || known.by_tag.len() > MOST {
-            known.by_tag.clear();
-            known.floor = raised.up_to;
+    fn learn(&self, found: Found) {
+        let Found { raised, from, to } = found;
+        let mut raises = self.0.raised.write().unwrap_or_else(PoisonError::into_inner);
+        let learned = Known { number: raised.up_to, position: to };
+        let is_another_history = learned.history() != raises.known.history();
+        raises.by_tag.extend(raised.tags);
+        if raised.is_partial || is_another_history || raises.by_tag.len() > MOST {
+            raises.by_tag.clear();
+            raises.floor = raised.up_to;
         }
-        drop(known);
-        self.0.seen.fetch_max(raised.up_to, Ordering::AcqRel);
+        // Where nothing has changed, servers that are a little behind may still be read from.
+        if raises.known.is_behind(learned) {
+            raises.known = learned;
+        }
+        raises.asked_at = if is_another_history { from } else { raises.asked_at.furthest(from) };
+        // Entries of another history are recognised before numbers of this one are compared with theirs.
+        self.0.history.store(raises.known.history(), Ordering::Release);
+        self.0.number.store(raises.known.number, Ordering::Release);
     }
 
     /// Whether nothing that `entry` was made from has changed, as far as this node knows.
     pub(super) fn is_unchanged(&self, entry: &Entry) -> bool {
-        let seen = self.seen();
+        let number = self.0.number.load(Ordering::Acquire);
+        if entry.known().history() != self.0.history.load(Ordering::Acquire) {
+            return false;
+        }
         // Most requests find nothing new since the last comparison.
-        if entry.compared() == seen {
+        if entry.compared() == number {
             return true;
         }
-        let known = self.0.raised.read().unwrap_or_else(PoisonError::into_inner);
+        let raises = self.0.raised.read().unwrap_or_else(PoisonError::into_inner);
+        let made_with = entry.known().number;
         let was_raised = |tag: &changes::Tag| {
-            known.by_tag.get(&tag.to_string()).is_some_and(|number| *number > entry.seen())
+            raises.by_tag.get(&tag.to_string()).is_some_and(|number| *number > made_with)
         };
-        let is_unchanged = entry.seen() >= known.floor && !entry.tags().iter().any(was_raised);
+        let is_unchanged = made_with >= raises.floor && !entry.tags().iter().any(was_raised);
         if is_unchanged {
-            entry.compared.store(seen, Ordering::Release);
+            entry.compared.store(number, Ordering::Release);
         }
         is_unchanged
     }
+}
+
+/// Asks one server what was raised after what is `known`, and where it is.
+async fn question(db: &Db, known: Known) -> Result<Found, Error> {
+    let reader = db.watch();
+    let from = reader.position().await?;
+    let raised = if known == Known::NOTHING || from.timeline() != known.history() {
+        changes::latest(reader).await.map(Raised::none)?
+    } else {
+        changes::since(reader, known.number).await?
+    };
+    // Its place is asked last: what the answer shows was committed before it.
+    Ok(Found { raised, from, to: reader.position().await? })
 }
