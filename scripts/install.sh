@@ -45,7 +45,8 @@ install_missing() {
 # install_python FOLDER: puts what tests/requirements.txt names into a place of its own, which nothing else sees.
 install_python() {
     local folder=$1 wanted=tests/requirements.txt
-    if cmp -s "${wanted}" "${folder}/requirements.txt"; then
+    # One that was moved, or whose Python is gone, does not run any more: its scripts name where it was.
+    if cmp -s "${wanted}" "${folder}/requirements.txt" && "${folder}/bin/pip" --version >/dev/null 2>&1; then
         return
     fi
     # Debian keeps what makes such places in a package of its own.
