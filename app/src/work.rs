@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use cirque_shared::notify::{self, Word};
 use cirque_shared::shutdown::{Request, Signals};
 use tokio_util::sync::CancellationToken;
 
@@ -30,6 +31,7 @@ pub async fn run(config: Config, queues: Vec<Queue>) -> anyhow::Result<()> {
             tracing::warn!("SIGHUP was ignored, the app tier reads its configuration only at its start");
         }
         tracing::info!("worker is stopping");
+        notify::tell(Word::Stopping);
         stop.cancel();
     };
     let ended = CancellationToken::new();
@@ -37,7 +39,11 @@ pub async fn run(config: Config, queues: Vec<Queue>) -> anyhow::Result<()> {
         tokio::join!(working, stopping);
         ended.cancel();
     };
-    tokio::join!(working, state.tell_traces(ended.cancelled()));
+    notify::tell(Word::Ready);
+    tokio::select! {
+        _ = async { tokio::join!(working, state.tell_traces(ended.cancelled())) } => {}
+        () = notify::stay_alive() => {}
+    }
     state.db.close().await;
     Ok(())
 }

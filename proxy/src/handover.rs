@@ -14,6 +14,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use cirque_shared::notify;
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
     SendFlags, recvmsg, sendmsg,
@@ -121,7 +122,10 @@ fn hand_over(sockets: &[Named], arguments: &[PathBuf]) -> Result<u32, Failed> {
     ours.set_read_timeout(Some(PATIENCE)).map_err(Failed::Start)?;
     ours.set_write_timeout(Some(PATIENCE)).map_err(Failed::Start)?;
     let program = program().map_err(Failed::Start)?;
-    let started = Command::new(program).args(arguments).stdin(Stdio::from(OwnedFd::from(theirs))).spawn();
+    let mut command = Command::new(program);
+    // The service manager's watchdog waits for us so far; then for whoever takes our place.
+    command.args(arguments).env_remove(notify::WATCHDOG_PID).stdin(Stdio::from(OwnedFd::from(theirs)));
+    let started = command.spawn();
     let mut child = started.map_err(Failed::Start)?;
     match send(&ours, sockets).map_err(Failed::Start).and_then(|()| verdict(&ours)) {
         Ok(()) => {

@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use cirque_shared::notify::{self, Word};
 use cirque_shared::report::Exit;
 use cirque_shared::shutdown::{Drained, Request, Signals};
 use cirque_shared::trace::Exporter;
@@ -39,9 +40,14 @@ impl ShutdownSignalWatch for Stop {
         };
         // The sockets listen since before anything started, so nobody is refused; and from here on signals are heard.
         self.edge.ready();
-        if let Some(heir) = &self.heir {
-            heir.ready();
+        match &self.heir {
+            Some(heir) => {
+                heir.ready();
+                notify::tell(Word::ReadyInstead);
+            }
+            None => notify::tell(Word::Ready),
         }
+        let watchdog = tokio::spawn(notify::stay_alive());
         let mut left = self.handover.left();
         loop {
             let request = tokio::select! {
@@ -49,15 +55,22 @@ impl ShutdownSignalWatch for Stop {
                 _ = left.wait_for(|left| *left) => {
                     tracing::info!(in_flight = self.edge.in_flight.count(), "edge leaves to its successor");
                     self.edge.drain();
+                    // From here on the successor speaks to the service manager.
+                    watchdog.abort();
                     break;
                 }
             };
             match request {
                 Request::Stop => {
+                    notify::tell(Word::Stopping);
                     self.pause(&mut signals).await;
                     break;
                 }
-                Request::Reload => self.reload().await,
+                Request::Reload => {
+                    notify::tell(Word::Reloading);
+                    self.reload().await;
+                    notify::tell(Word::Ready);
+                }
                 Request::Reopen => self.edge.access_log.reopen(),
                 Request::Upgrade => self.upgrade(),
             }

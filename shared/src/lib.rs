@@ -10,6 +10,7 @@ pub mod request_id;
 pub mod config;
 pub mod exposition;
 pub mod metrics;
+pub mod notify;
 pub mod shutdown;
 pub mod telemetry;
 pub mod trace;

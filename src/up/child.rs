@@ -179,6 +179,9 @@ fn spawn(part: &Part) -> anyhow::Result<tokio::process::Child> {
         .args(&part.args)
         .env(CHILD_MARK, std::process::id().to_string())
         .env_remove("DATABASE_URL")
+        // Whoever manages `cirque up` is told by `cirque up`, not by its parts.
+        .env_remove(cirque_shared::notify::SOCKET)
+        .env_remove(cirque_shared::notify::WATCHDOG)
         .stdin(Stdio::null())
         .stdout(log)
         .stderr(errors)
