@@ -1,5 +1,6 @@
 //! Decides which connections are served, how long each part of a request may take, and how a stop ends them.
 
+mod served;
 mod socket;
 
 use std::io;
@@ -22,13 +23,21 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tower::Service as _;
 
+pub use self::served::Served;
 use self::socket::{Limits, Phase, Socket};
 use crate::config::Server;
+use crate::lifecycle::Ending;
 use crate::metrics::ConnectionMetrics;
 use crate::middleware::Peer;
 
 /// The most headers of one request; above it the answer is 431.
 const MAX_HEADERS: usize = 100;
+
+/// How long idle connections stay open for one more request, after another process has taken over.
+pub const LINGER: Duration = Duration::from_secs(5);
+
+/// Connections that are still taken from the kernel's queue when accepting ends.
+const LAST: usize = 1024;
 
 /// How long accepting rests when the system has no descriptor left.
 const REST: Duration = Duration::from_millis(50);
@@ -48,6 +57,7 @@ struct Connections {
     limits: Limits,
     metrics: ConnectionMetrics,
     open: InFlight,
+    served: Served,
     /// Finish the request in flight, then close.
     finish: CancellationToken,
     /// Close now.
@@ -62,6 +72,11 @@ impl Acceptor {
     /// Those of the system: the address is in use, or not ours.
     pub async fn bind(config: &Server, metrics: ConnectionMetrics) -> io::Result<Self> {
         let listener = TcpListener::bind((config.host.as_str(), config.port)).await?;
+        Ok(Self::on(listener, config, metrics, Served::default()))
+    }
+
+    /// Accepts from a socket that listens already, and counts in `served`.
+    pub fn on(listener: TcpListener, config: &Server, metrics: ConnectionMetrics, served: Served) -> Self {
         let mut http = http1::Builder::new();
         // Heads and idle connections are timed by the socket, which tells them apart.
         http.header_read_timeout(None)
@@ -77,10 +92,11 @@ impl Acceptor {
             limits,
             metrics,
             open: InFlight::default(),
+            served,
             finish: CancellationToken::new(),
             cut: CancellationToken::new(),
         };
-        Ok(Self { listener, places: Arc::new(Semaphore::new(config.max_connections)), connections, http })
+        Self { listener, places: Arc::new(Semaphore::new(config.max_connections)), connections, http }
     }
 
     /// The address that it really listens on.
@@ -92,8 +108,8 @@ impl Acceptor {
         self.listener.local_addr()
     }
 
-    /// Accepts until `stop`, then waits for what is in flight, for `grace` at the longest.
-    pub async fn run(self, app: Router, stop: CancellationToken, grace: Duration) -> Drained {
+    /// Accepts until it is told how to end, then waits for what is in flight, for `grace` at the longest.
+    pub async fn run(self, app: Router, told: impl Future<Output = Ending>, grace: Duration) -> Drained {
         let Self { listener, places, connections, http } = self;
         let http = Arc::new(http);
         let accepting = async {
@@ -108,11 +124,30 @@ impl Acceptor {
                 });
             }
         };
-        tokio::select! {
-            () = accepting => {}
-            () = stop.cancelled() => {}
+        let ending = tokio::select! {
+            never = accepting => never,
+            ending = told => ending,
+        };
+        match ending {
+            Ending::Stop => {
+                // Whoever is in the queue would be reset; there is nobody else to take them.
+                for (stream, peer) in waiting(listener) {
+                    let Ok(place) = Arc::clone(&places).try_acquire_owned() else { break };
+                    let served = connections.clone().serve(stream, peer, app.clone(), Arc::clone(&http));
+                    tokio::spawn(async move {
+                        served.await;
+                        drop(place);
+                    });
+                }
+            }
+            Ending::Leave(hurried) => {
+                drop(listener);
+                tokio::select! {
+                    _ = connections.open.drained(LINGER) => {}
+                    () = hurried.cancelled() => {}
+                }
+            }
         }
-        drop(listener);
         connections.finish.cancel();
         let drained = connections.open.drained(grace).await;
         if let Drained::Cut(count) = drained {
@@ -123,6 +158,17 @@ impl Acceptor {
         }
         drained
     }
+}
+
+/// What the kernel has taken and nobody has accepted yet; the socket is closed.
+fn waiting(listener: TcpListener) -> Vec<(TcpStream, SocketAddr)> {
+    let Ok(listener) = listener.into_std() else { return Vec::new() };
+    let accept = || {
+        let (stream, peer) = listener.accept().ok()?;
+        stream.set_nonblocking(true).ok()?;
+        Some((TcpStream::from_std(stream).ok()?, peer))
+    };
+    std::iter::from_fn(accept).take(LAST).collect()
 }
 
 /// The next connection. Connections that ended while they waited are passed over.
@@ -168,8 +214,11 @@ impl Connections {
         // Answers are written whole: waiting to fill a packet only delays them.
         let _ = stream.set_nodelay(true);
         let (socket, phase) = Socket::new(stream, self.limits, self.metrics.clone());
-        let service =
-            service_fn(move |request: Request<Incoming>| respond(request, peer, app.clone(), phase.clone()));
+        let served = self.served.clone();
+        let service = service_fn(move |request: Request<Incoming>| {
+            served.one();
+            respond(request, peer, app.clone(), phase.clone())
+        });
         let mut connection = pin!(http.serve_connection(TokioIo::new(socket), service));
         tokio::select! {
             _ = connection.as_mut() => return,

@@ -1,6 +1,7 @@
 //! What the app tier is told: domain values only, which cannot be invalid.
 
 mod location;
+mod overrides;
 pub mod parse;
 pub mod raw;
 mod smtp;
@@ -14,6 +15,7 @@ use cirque_shared::telemetry::{Format, Level};
 use ipnet::IpNet;
 
 pub use location::{BadLocation, Location, PostgresUrl};
+pub use overrides::{Overrides, Written};
 pub use smtp::{BadSmtp, SmtpUrl};
 
 /// Everything a node is told. Every key, its range and its default: `conf/app.toml`.
@@ -21,6 +23,8 @@ pub use smtp::{BadSmtp, SmtpUrl};
 pub struct Config {
     /// `[server]`.
     pub server: Server,
+    /// `[processes]`.
+    pub processes: Processes,
     /// `[database]`.
     pub database: Database,
     /// `[auth]`.
@@ -82,12 +86,22 @@ pub struct Server {
     pub drain_delay: Duration,
     /// From the end of accepting to the cut.
     pub grace_period: Duration,
+    /// Which of the node's processes this is, counted from 1; `None` where there is only one. No file says this.
+    pub slot: Option<u16>,
 }
 
 impl Server {
     /// What this node calls itself: its configured name, else the address it was told to listen on.
     pub fn node_name(&self) -> String {
         self.node.clone().unwrap_or_else(|| self.address())
+    }
+
+    /// What this process is called among those of all nodes.
+    pub fn process_name(&self) -> String {
+        match self.slot {
+            Some(slot) => format!("{}#{slot}", self.node_name()),
+            None => self.node_name(),
+        }
     }
 
     /// `host:port`, with brackets around an IPv6 address.
@@ -97,6 +111,28 @@ impl Server {
         } else {
             format!("{}:{}", self.host, self.port)
         }
+    }
+}
+
+/// The processes that serve a node.
+#[derive(Clone, Copy, Debug)]
+pub struct Processes {
+    /// How many.
+    pub workers: u16,
+    /// Requests after which one is replaced; 0 for never.
+    pub max_requests: u64,
+    /// Bytes of resident memory above which one is replaced; 0 for never.
+    pub max_memory: u64,
+    /// One that shows no sign of life for so long is killed.
+    pub silence: Duration,
+    /// Whether a changed file or binary is noticed.
+    pub watch: bool,
+}
+
+impl Processes {
+    /// Whether this takes a supervisor: a process cannot replace itself.
+    pub fn need_supervisor(&self) -> bool {
+        self.workers > 1 || self.max_requests > 0 || self.max_memory > 0 || self.watch
     }
 }
 
@@ -286,26 +322,16 @@ impl Config {
     ///
     /// [`Invalid`] lists every problem of the file at once.
     pub fn load(path: Option<&Path>) -> Result<Self, Invalid> {
-        parse::load(path)
+        Self::read(&Written::read(path)?)
     }
 
-    /// This configuration, listening elsewhere; `None` keeps what the file says.
-    #[must_use]
-    pub fn with_address(mut self, host: Option<&str>, port: Option<u16>) -> Self {
-        if let Some(host) = host {
-            host.clone_into(&mut self.server.host);
-        }
-        if let Some(port) = port {
-            self.server.port = port;
-        }
-        self
-    }
-
-    /// This configuration with another name for the node in `X-Served-By`.
-    #[must_use]
-    pub fn with_node(mut self, node: &str) -> Self {
-        self.server.node = Some(node.to_owned());
-        self
+    /// The same, of a file that was read before.
+    ///
+    /// # Errors
+    ///
+    /// As [`Config::load`].
+    pub fn read(file: &Written) -> Result<Self, Invalid> {
+        parse::load(file)
     }
 
     /// This configuration with another mail server, given as `smtp://HOST:PORT`.
@@ -335,8 +361,10 @@ mod tests {
 
     #[test]
     fn a_node_without_a_name_is_called_by_its_address() {
-        let config = Config::load(None).unwrap().with_address(Some("::1"), Some(8001));
+        let place = Overrides { host: Some("::1".to_owned()), port: Some(8001), ..Overrides::default() };
+        let config = Config::load(None).unwrap().with(&place).unwrap();
         assert_eq!(config.server.node_name(), "[::1]:8001");
-        assert_eq!(config.with_node("app-1").server.node_name(), "app-1");
+        let name = Overrides { node: Some("app-1".to_owned()), ..Overrides::default() };
+        assert_eq!(config.with(&name).unwrap().server.node_name(), "app-1");
     }
 }

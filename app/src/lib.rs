@@ -4,6 +4,7 @@
 
 pub mod config;
 pub mod serve;
+pub mod supervisor;
 
 pub mod accept;
 pub mod lifecycle;
@@ -48,6 +49,7 @@ pub mod changes;
 pub mod db;
 pub mod events;
 pub mod jobs;
+pub mod line;
 pub mod mail;
 pub mod mail_link;
 pub mod metrics;

@@ -1,5 +1,6 @@
 //! Declares every metric of the app tier, once.
 
+mod processes;
 mod queue;
 mod ratio;
 
@@ -11,6 +12,7 @@ use tokio::time::Instant;
 
 use ratio::Ratio;
 
+pub use self::processes::{Census, ProcessMetrics};
 pub use self::queue::{Numbers as QueueNumbers, QueueMetrics};
 
 /// The metrics of one node.
@@ -186,17 +188,17 @@ impl Metrics {
 
     /// Everything, brought up to date.
     pub fn observed(&self) -> &Registry {
-        if let Some(bytes) = resident_bytes() {
-            self.memory.set(bytes);
+        if let Some(bytes) = resident_bytes(std::process::id()) {
+            self.memory.set(i64::try_from(bytes).unwrap_or(i64::MAX));
         }
         &self.registry
     }
 }
 
-/// `VmRSS` of this process; `None` where there is no such file.
-fn resident_bytes() -> Option<i64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+/// `VmRSS` of a process; `None` where there is no such file, or process.
+pub fn resident_bytes(pid: u32) -> Option<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
-    let kib: i64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     Some(kib * 1024)
 }

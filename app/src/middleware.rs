@@ -63,7 +63,7 @@ pub async fn around(State(state): State<AppState>, mut request: Request, next: N
     let headers = response.headers_mut();
     headers.insert(X_REQUEST_ID, id.header());
     headers.insert(X_SERVED_BY, state.node.clone());
-    if state.lifecycle.is_draining() {
+    if !state.lifecycle.keeps_connections() {
         headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     if let Some(view) = view {

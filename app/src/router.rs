@@ -163,12 +163,21 @@ pub fn router(state: &AppState) -> Router {
 }
 
 /// `GET /api/metrics`: everything in the text format of Prometheus, or of OpenMetrics for those who prefer it.
-async fn metrics(State(state): State<AppState>, headers: HeaderMap) -> Response {
-    state.db.observe();
-    state.cache.observe();
+///
+/// # Errors
+///
+/// 503 when the supervisor does not say what all processes of the node have counted: a gap is better than a number
+/// that is too small.
+async fn metrics(State(state): State<AppState>, headers: HeaderMap) -> Result<Response, ApiError> {
+    let text = match state.supervisor.get() {
+        Some(supervisor) => supervisor.total().await.ok_or_else(|| {
+            ApiError::new(Code::Overloaded, "The processes of this node could not be counted in time.")
+        })?,
+        None => state.metrics_text(),
+    };
     let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
-    let (media_type, text) = exposition::shown(state.metrics.text(), accept);
-    answer::of(StatusCode::OK, text.into(), HeaderValue::from_static(media_type))
+    let (media_type, text) = exposition::shown(text, accept);
+    Ok(answer::of(StatusCode::OK, text.into(), HeaderValue::from_static(media_type)))
 }
 
 async fn no_route(uri: Uri) -> ApiError {

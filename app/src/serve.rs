@@ -1,25 +1,37 @@
 //! The composition root of a node: opens the database, listens, answers until told to stop, then drains.
 
+mod supervised;
+
 use std::future::Future;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
+use cirque_shared::notify::{self, Word};
 use cirque_shared::shutdown::{Drained, Request, Signals};
 use tokio_util::sync::CancellationToken;
 
-use crate::accept::Acceptor;
+use crate::accept::{Acceptor, LINGER, Served};
 use crate::alerting::Look;
-use crate::config::Config;
+use crate::config::{Config, Server};
+use crate::lifecycle::Ending;
+use crate::metrics::ConnectionMetrics;
 use crate::posts::{popularity, schedule};
 use crate::queue::Queue;
 use crate::router::{TEMPLATES, router};
 use crate::state::{AppState, Unready};
 use crate::{listeners, work};
 
+pub use supervised::run as run_supervised;
+
 /// How long a stop waits for the database to close.
 const CLOSING: Duration = Duration::from_secs(2);
+
+/// How long a process may take to end at the longest, from the word to its exit.
+pub fn longest_end(config: &Server) -> Duration {
+    config.drain_delay + LINGER + config.grace_period * 2 + CLOSING * 4
+}
 
 /// Why a node did not start.
 #[derive(Debug, thiserror::Error)]
@@ -48,11 +60,29 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let node = Node::start(&config).await?;
     let stopped = async {
         while signals.next().await != Request::Stop {
-            tracing::warn!("SIGHUP was ignored, the app tier reads its configuration only at its start");
+            tracing::warn!(
+                "signal was ignored, a single process reads its configuration only at its start; see processes.workers"
+            );
         }
+        notify::tell(Word::Stopping);
     };
-    node.run_until(stopped).await;
+    notify::tell(Word::Ready);
+    tokio::select! {
+        _ = node.run_until(stopped) => {}
+        () = notify::stay_alive() => {}
+    }
     Ok(())
+}
+
+fn accept_from(
+    listener: TcpListener,
+    config: &Config,
+    metrics: ConnectionMetrics,
+    served: Served,
+) -> io::Result<Acceptor> {
+    listener.set_nonblocking(true)?;
+    let listener = tokio::net::TcpListener::from_std(listener)?;
+    Ok(Acceptor::on(listener, &config.server, metrics, served))
 }
 
 /// A node that listens and is about to answer.
@@ -73,10 +103,31 @@ impl Node {
     /// [`CannotStart`].
     pub async fn start(config: &Config) -> Result<Self, CannotStart> {
         let state = AppState::open(config, TEMPLATES).await?;
+        let metrics = state.metrics.connections.clone();
+        let acceptor = Acceptor::bind(&config.server, metrics).await;
+        Self::with(config, state, acceptor)
+    }
+
+    /// Opens the database, to accept from a socket that listens already and to count requests in `served`.
+    ///
+    /// # Errors
+    ///
+    /// [`CannotStart`].
+    pub async fn start_on(
+        config: &Config,
+        listener: TcpListener,
+        served: Served,
+    ) -> Result<Self, CannotStart> {
+        let state = AppState::open(config, TEMPLATES).await?;
+        let metrics = state.metrics.connections.clone();
+        let acceptor = accept_from(listener, config, metrics, served);
+        Self::with(config, state, acceptor)
+    }
+
+    fn with(config: &Config, state: AppState, acceptor: io::Result<Acceptor>) -> Result<Self, CannotStart> {
         let server = &config.server;
         let cannot_listen = |source| CannotStart::Listen { address: server.address(), source };
-        let acceptor =
-            Acceptor::bind(server, state.metrics.connections.clone()).await.map_err(cannot_listen)?;
+        let acceptor = acceptor.map_err(cannot_listen)?;
         let address = acceptor.address().map_err(cannot_listen)?;
         let (drain_delay, grace_period) = (server.drain_delay, server.grace_period);
         Ok(Self { state, acceptor, address, drain_delay, grace_period })
@@ -94,6 +145,15 @@ impl Node {
 
     /// Answers until `stopped`, then drains: not ready first, then deaf, then done as soon as nothing is in flight.
     pub async fn run_until(self, stopped: impl Future<Output = ()>) -> Drained {
+        self.run_until_told(async {
+            stopped.await;
+            Ending::Stop
+        })
+        .await
+    }
+
+    /// Answers until it is told how to end.
+    pub async fn run_until_told(self, told: impl Future<Output = Ending>) -> Drained {
         let node = self.state.node.to_str().unwrap_or_default().to_owned();
         tracing::info!(node, address = %self.address, "node is listening");
         let stop = CancellationToken::new();
@@ -106,20 +166,25 @@ impl Node {
         let working =
             tokio::spawn(listeners::worker(&self.state, queues, self.grace_period).run(stop.clone()));
         let counting = tokio::spawn(work::observe(self.state.clone(), stop.clone()));
-        let serving = self.acceptor.run(router(&self.state), stop.clone(), self.grace_period);
-        let stopping = async {
-            stopped.await;
-            self.state.lifecycle.drain();
-            tracing::info!(node, "node is draining");
-            tokio::time::sleep(self.drain_delay).await;
+        let ending = async {
+            let ending = told.await;
+            self.state.lifecycle.end(&ending);
+            match &ending {
+                Ending::Stop => {
+                    tracing::info!(node, "node is draining");
+                    tokio::time::sleep(self.drain_delay).await;
+                }
+                Ending::Leave(_) => tracing::info!(node, "process is leaving to its successor"),
+            }
             stop.cancel();
+            ending
         };
         let served = CancellationToken::new();
         let ended = CancellationToken::new();
-        let (state, ending) = (self.state.clone(), ended.clone());
-        let tracing = tokio::spawn(async move { state.tell_traces(ending.cancelled()).await });
+        let (state, over) = (self.state.clone(), ended.clone());
+        let tracing = tokio::spawn(async move { state.tell_traces(over.cancelled()).await });
         let viewing = tokio::spawn(work::write_views(self.state.clone(), served.clone()));
-        let (drained, ()) = tokio::join!(serving, stopping);
+        let drained = self.acceptor.run(router(&self.state), ending, self.grace_period).await;
         served.cancel();
         match drained {
             Drained::Clean => tracing::info!(node, "node has stopped"),

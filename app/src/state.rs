@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::ops::Deref;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use cirque_shared::alert::fleet::Fleet;
@@ -22,6 +22,7 @@ use crate::config::{self, Config};
 use crate::db::{Db, Open};
 use crate::lifecycle::Lifecycle;
 use crate::limit::Limiter;
+use crate::line::Upward;
 use crate::mail::Mailer;
 use crate::metrics::{CacheMetrics, DatabaseMetrics, Metrics, QueueMetrics};
 use crate::moment::Clock;
@@ -105,6 +106,8 @@ pub struct Inner {
     pub database_was_up: AtomicBool,
     /// Time for the database to answer a health check.
     pub health_timeout: Duration,
+    /// The way to the supervisor, where there is one; set by `serve` only.
+    pub supervisor: OnceLock<Upward>,
 }
 
 /// Why a node cannot start.
@@ -149,7 +152,7 @@ impl AppState {
         let (traces, exporter) =
             Recorder::open(&config.trace, "cirque-app", &config.server.node_name(), &registry);
         let secret = settings::secret(&db, settings::NODES_KEY).await?;
-        let (name, address) = (config.server.node_name(), config.server.address());
+        let (name, address) = (config.server.process_name(), config.server.address());
         let nodes = Arc::new(Nodes::new(db.clone(), &name, address, config.alerts.interval, &secret));
         let fleet: Arc<dyn Fleet> = Arc::<Nodes>::clone(&nodes);
         let watch = Watch::new(
@@ -194,6 +197,7 @@ impl AppState {
             max_body_size: config.server.max_body_size,
             database_was_up: AtomicBool::new(true),
             health_timeout: config.health.timeout,
+            supervisor: OnceLock::new(),
         })))
     }
 }
@@ -205,6 +209,13 @@ impl AppState {
         if let Some(exporter) = exporter {
             exporter.run(stop).await;
         }
+    }
+
+    /// Everything that this process counted, in the text format of Prometheus.
+    pub fn metrics_text(&self) -> String {
+        self.db.observe();
+        self.cache.observe();
+        self.metrics.text()
     }
 
     /// To be called after a write is committed: this node's next answers show it, and its workers begin what follows.

@@ -2,6 +2,7 @@
 
 mod accounts;
 mod queue;
+mod serve;
 mod webhook;
 
 use std::path::PathBuf;
@@ -20,8 +21,10 @@ use crate::ask::Asked;
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// Serve the API in the foreground; SIGTERM or Ctrl-C stops it once nothing is in flight.
-    #[command(after_help = "Example:\n  cirque app serve --port 8001 --database sqlite:var/app.db")]
-    Serve(Serve),
+    #[command(
+        after_help = "Example:\n  cirque app serve --port 8001 --database sqlite:var/app.db\n  cirque app serve --workers 4 --max-requests 50000 --max-memory 512MiB"
+    )]
+    Serve(serve::Serve),
     /// Bring the database's schema up to date; safe to run from many nodes at once.
     #[command(after_help = "Example:\n  cirque app migrate --dry-run --database sqlite:var/app.db")]
     Migrate(Migrate),
@@ -65,22 +68,6 @@ pub(super) struct Where {
     /// Database to use instead of the file's, like `sqlite:var/app.db` or `postgres://user@host/name`.
     #[arg(long, value_name = "URL", env = "DATABASE_URL", hide_env_values = true)]
     database: Option<String>,
-}
-
-/// How to serve.
-#[derive(Debug, Args)]
-pub(super) struct Serve {
-    #[command(flatten)]
-    place: Where,
-    /// Address to listen on instead of the file's.
-    #[arg(long)]
-    host: Option<String>,
-    /// Port to listen on instead of the file's.
-    #[arg(long)]
-    port: Option<u16>,
-    /// The node's name in answers and logs instead of its address.
-    #[arg(long)]
-    node: Option<String>,
 }
 
 /// How to migrate.
@@ -162,14 +149,7 @@ impl Where {
 
 pub(super) fn run(command: Command) -> Result<(), Failure> {
     match command {
-        Command::Serve(serve) => {
-            let mut config = serve.place.load()?.with_address(serve.host.as_deref(), serve.port);
-            if let Some(node) = &serve.node {
-                config = config.with_node(node);
-            }
-            cirque_shared::telemetry::init(config.log.level, config.log.format, &["sqlx", "hyper"], &[]);
-            Ok(block_on(cirque_app::serve::run(config))??)
-        }
+        Command::Serve(serve) => serve.run(),
         Command::Migrate(migrate) => migrate.run(),
         Command::Seed(seed) => {
             let outcome = block_on(cirque_app::seed::run(&seed.place.load()?, seed.posts))??;

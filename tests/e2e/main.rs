@@ -25,6 +25,7 @@ mod operator;
 mod outliers;
 mod pagination;
 mod probes;
+mod processes;
 mod protocol;
 mod proxying;
 mod queue;

@@ -41,6 +41,7 @@ const PROXY: Layers = Layers {
 const APP: Layers = Layers {
     folder: "app/src/",
     rows: &[
+        &["supervisor"],
         &["serve", "check", "migrate", "seed"],
         &["router", "accept", "work"],
         &["openapi"],
@@ -60,6 +61,7 @@ const APP: Layers = Layers {
         &["mail_link"],
         &["db", "page", "moment", "passwords"],
         &["query"],
+        &["line"],
         &["config", "metrics", "lifecycle", "cause", "signing"],
     ],
 };

@@ -1,38 +1,37 @@
 //! Turns what a file says into a [`Config`], noting everything that is out of range.
 
 mod later;
+mod processes;
 
 use std::fmt::{Debug, Display};
 use std::net::IpAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use cirque_shared::alert;
 use cirque_shared::alert::rule::Tier;
 use cirque_shared::config::units::{ByteSize, parse_duration};
-use cirque_shared::config::{Invalid, Problems, environment, read_file, read_text};
+use cirque_shared::config::{Invalid, Problems, environment, read_text};
 use ipnet::IpNet;
 
 use super::{
-    Auth, Cache, Config, Database, Health, Limits, Location, Log, Metrics, Posts, Rate, Server, raw,
+    Auth, Cache, Config, Database, Health, Limits, Location, Log, Metrics, Posts, Rate, Server, Written, raw,
 };
 
 /// The complete reference, and the default of every key.
 pub const DEFAULTS: &str = include_str!("../../../conf/app.toml");
 
-/// Reads `path` over [`DEFAULTS`].
-pub(super) fn load(path: Option<&Path>) -> Result<Config, Invalid> {
+/// Reads a file over [`DEFAULTS`].
+pub(super) fn load(file: &Written) -> Result<Config, Invalid> {
     let base = read_text("conf/app.toml", DEFAULTS, |raw: raw::File, _| raw)?;
-    match path {
-        Some(path) => read_file(path, |raw: raw::File, problems| parse(raw.or(base), problems)),
-        None => read_text("conf/app.toml", "", |raw: raw::File, problems| parse(raw.or(base), problems)),
-    }
+    read_text(&file.name, &file.text, |raw: raw::File, problems| parse(raw.or(base), problems))
 }
 
 /// Checks every value; a stand-in takes the place of a wrong one.
 pub fn parse(raw: raw::File, problems: &mut Problems) -> Config {
     Config {
         server: server(raw.server.unwrap_or_default(), problems),
+        processes: processes::processes(&raw.processes.unwrap_or_default(), problems),
         database: database(raw.database.unwrap_or_default(), problems),
         auth: auth(&raw.auth.unwrap_or_default(), problems),
         limits: limits(raw.limits.unwrap_or_default(), problems),
@@ -89,6 +88,7 @@ fn server(raw: raw::Server, problems: &mut Problems) -> Server {
         max_execution_time,
         drain_delay,
         grace_period,
+        slot: None,
     }
 }
 

@@ -11,6 +11,8 @@ cirque_shared::raw! {
     pub struct File {
         /// The HTTP side.
         pub server: Server,
+        /// The processes that serve.
+        pub processes: Processes,
         /// Where the data is.
         pub database: Database,
         /// How accounts sign in.
@@ -71,6 +73,20 @@ cirque_shared::raw! {
         pub drain_delay: Duration,
         /// 0s to 1h.
         pub grace_period: Duration,
+    }
+
+    /// `[processes]`.
+    pub struct Processes {
+        /// 1 to 64.
+        pub workers: u16,
+        /// 0 to 1000000000.
+        pub max_requests: u64,
+        /// 0, or 32MiB to 1TiB.
+        pub max_memory: ByteSize,
+        /// 1s to 5m.
+        pub silence: Duration,
+        /// Whether changed files are noticed.
+        pub watch: bool,
     }
 
     /// `[database]`.

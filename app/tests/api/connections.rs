@@ -236,11 +236,13 @@ async fn at_the_limit_a_connection_waits_for_its_turn() {
 #[tokio::test]
 async fn an_address_that_cannot_be_listened_on_is_named() {
     let node = Running::with(|_| ()).await;
-    let taken = node.data.config.clone().with_address(Some("127.0.0.1"), Some(node.address.port()));
+    let mut taken = node.data.config.clone();
+    taken.server.port = node.address.port();
     let error = Node::start(&taken).await.unwrap_err();
     let expected = format!("could not listen on 127.0.0.1:{}: ", node.address.port());
     assert!(chain(&error).starts_with(&expected), "{}", chain(&error));
-    let foreign = node.data.config.clone().with_address(Some("192.0.2.1"), Some(0));
+    let mut foreign = node.data.config.clone();
+    (foreign.server.host, foreign.server.port) = ("192.0.2.1".to_owned(), 0);
     let error = Node::start(&foreign).await.unwrap_err();
     assert!(chain(&error).starts_with("could not listen on 192.0.2.1:0: "), "{}", chain(&error));
 }

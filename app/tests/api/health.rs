@@ -52,7 +52,7 @@ async fn a_node_that_drains_is_not_ready_and_sends_clients_away() {
     let site = Site::seeded(5).await;
     assert_eq!(site.json("/readyz").await, json!({ "status": "ready" }));
     assert_eq!(site.get("/api/v1/posts").await.header("connection"), "");
-    site.state.lifecycle.drain();
+    site.state.lifecycle.end(&cirque_app::lifecycle::Ending::Stop);
     let ready = site.get("/readyz").await;
     assert_eq!((ready.status.as_u16(), ready.body.as_str()), (503, r#"{"status":"draining"}"#));
     let answer = site.get("/api/v1/posts").await;
@@ -122,7 +122,7 @@ async fn defect_19_of_requests_at_once_none_is_lost_in_counting() {
 #[tokio::test]
 async fn an_answer_names_its_node() {
     let mut data = Data::seeded(1).await;
-    data.config = data.config.with_node("app-1");
+    data.config.server.node = Some("app-1".to_owned());
     let named = data.open().await;
     assert_eq!(named.get("/livez").await.header("x-served-by"), "app-1");
     assert_eq!(named.get("/nowhere").await.header("x-served-by"), "app-1");

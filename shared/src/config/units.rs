@@ -73,6 +73,19 @@ pub fn parse_duration(text: &str) -> Option<Duration> {
     (previous != u64::MAX && total <= LONGEST).then(|| Duration::from_millis(total))
 }
 
+/// A size that is not one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("must be a size like \"64KiB\" or \"1MiB\"")]
+pub struct NoSize;
+
+impl std::str::FromStr for ByteSize {
+    type Err = NoSize;
+
+    fn from_str(text: &str) -> Result<Self, NoSize> {
+        parse_size(text).map(Self).ok_or(NoSize)
+    }
+}
+
 fn parse_size(text: &str) -> Option<u64> {
     let text = text.trim();
     let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
