@@ -34,6 +34,7 @@ mod reaching;
 mod reload;
 mod retries;
 mod routing;
+mod service;
 mod site;
 mod timeouts;
 mod tls;
