@@ -6,6 +6,9 @@
 //! raised numbers several times a second while it is asked itself, and at once after a write of its own. An answer is
 //! never served as fresh when the last such question is older than [`watch::LIMIT`].
 //!
+//! Where there is Redis, an answer that this node does not have is looked for there before it is made, and one node
+//! makes it for all ([`shared`]); it is held to the same numbers.
+//!
 //! | the entry is | and the database | the answer is |
 //! | --- | --- | --- |
 //! | within its time, nothing changed | answers | the entry: `HIT` |
@@ -16,7 +19,9 @@
 mod caller;
 mod entry;
 mod flight;
+mod kept;
 mod known;
+mod shared;
 mod store;
 mod verdict;
 pub mod watch;
@@ -31,9 +36,12 @@ use cirque_shared::trace;
 
 pub use caller::Caller;
 pub use entry::Made;
+pub use shared::Shared;
 
-use self::entry::{Entry, Served};
-use self::flight::{Flights, Ticket};
+use self::entry::{Entry, Kept, Served};
+use self::flight::{Flights, Landing, Ticket};
+use self::known::Known;
+use self::shared::Step;
 use self::store::Store;
 use self::verdict::{Verdict, judge};
 use self::watch::Watch;
@@ -70,6 +78,7 @@ pub struct Cache(Arc<Inner>);
 struct Inner {
     config: config::Cache,
     store: Option<Store>,
+    shared: Option<Shared>,
     flights: Flights,
     watch: Watch,
     db: Db,
@@ -93,13 +102,13 @@ pub fn key(path: &str, pairs: &[(&'static str, String)]) -> String {
 
 impl Cache {
     /// A cache over `db`, with the times and the size that are configured.
-    pub fn new(config: &Config, db: Db, clock: Clock, metrics: CacheMetrics) -> Self {
+    pub fn new(config: &Config, db: Db, clock: Clock, metrics: CacheMetrics, shared: Option<Shared>) -> Self {
         let (time_limit, config) = (config.server.max_execution_time, config.cache.clone());
         let longest = config.v1_list.max(config.v1_detail).max(config.v2_list).max(config.v2_detail);
         let usable = longest + config.stale_while_revalidate.max(config.stale_if_error);
         let store = (config.max_size > 0).then(|| Store::new(config.max_size, usable));
         let (flights, watch) = (Flights::default(), Watch::default());
-        Self(Arc::new(Inner { config, store, flights, watch, db, clock, metrics, time_limit }))
+        Self(Arc::new(Inner { config, store, shared, flights, watch, db, clock, metrics, time_limit }))
     }
 
     /// Whether answers are kept at all.
@@ -149,10 +158,18 @@ impl Cache {
             }
             _ => {
                 let entry = self.start(shelf, key, make).outcome().await?;
-                self.0.metrics.miss.inc();
-                Ok(entry.response(Served::Miss, now, caller))
+                Ok(self.first(&entry, now, caller))
             }
         }
+    }
+
+    /// Answers with what this node did not have before.
+    fn first(&self, entry: &Entry, now: Moment, caller: &Caller) -> Response {
+        match entry.origin {
+            Served::Hit => self.0.metrics.hit.inc(),
+            Served::Miss | Served::Stale => self.0.metrics.miss.inc(),
+        }
+        entry.response(entry.origin, now, caller)
     }
 
     /// Waits for the answer, and takes `stale` when it fails or takes longer than `patience`.
@@ -166,10 +183,7 @@ impl Cache {
         let outcome = tokio::time::timeout(patience, ticket.outcome()).await;
         let now = self.0.clock.now();
         match outcome {
-            Ok(Ok(entry)) => {
-                self.0.metrics.miss.inc();
-                Ok(entry.response(Served::Miss, now, caller))
-            }
+            Ok(Ok(entry)) => Ok(self.first(&entry, now, caller)),
             Ok(Err(error)) if !error.code().is_ours() => Err(error),
             Ok(Err(_)) | Err(_) => {
                 self.0.metrics.stale.inc();
@@ -189,23 +203,75 @@ impl Cache {
         }
         let (cache, making) = (self.clone(), make());
         let landing = self.0.flights.landing(key.clone(), &ticket);
-        let began = self.0.clock.now();
-        tokio::spawn(trace::within(trace::current(), async move {
-            let made = landing.guard(making, cache.0.time_limit).await;
-            let outcome = made.map(|made| {
-                let times = cache.times(shelf);
-                let client_max_age = cache.0.config.client_max_age;
-                Arc::new(Entry::new(made, began, known, times.fresh, client_max_age))
-            });
-            match (&outcome, &cache.0.store) {
-                (Ok(entry), Some(store)) => store.put(&key, entry),
-                // What is gone is not shown in need either.
-                (Err(error), Some(store)) if !error.code().is_ours() => store.remove(&key),
-                _ => {}
-            }
-            landing.land(outcome);
-        }));
+        let flying = async move { cache.fly(shelf, &key, known, making, landing).await };
+        tokio::spawn(trace::within(trace::current(), flying));
         ticket
+    }
+
+    /// Finds the answer with the other nodes, or makes it, and lands.
+    async fn fly(&self, shelf: Shelf, key: &str, known: Known, making: Making, landing: Landing) {
+        let began = self.0.clock.now();
+        let mut turn = None;
+        // What nobody can compare with the changes is not taken from others.
+        let shared = self.0.shared.as_ref().filter(|_| self.0.watch.is_recent(began));
+        if let Some(shared) = shared {
+            let mut wanted = shared.wanted(key, known);
+            let mut found = shared.look(&mut wanted).await;
+            loop {
+                let entry = match found.take() {
+                    Some(kept) => self.judged(kept, shelf).await,
+                    None => None,
+                };
+                shared.count(entry.is_some());
+                if let Some(entry) = entry {
+                    if let Some(store) = &self.0.store {
+                        store.put(key, &entry);
+                    }
+                    return landing.land(Ok(entry));
+                }
+                match shared.next(&mut wanted).await {
+                    Step::Found(kept) => found = Some(kept),
+                    Step::Make(taken) => {
+                        turn = Some((shared, wanted, taken));
+                        break;
+                    }
+                    Step::MakeAlone => break,
+                }
+            }
+        }
+        let began = self.0.clock.now();
+        let made = landing.guard(making, self.0.time_limit).await;
+        let (times, client_max_age) = (self.times(shelf), self.0.config.client_max_age);
+        let outcome = made.map(|made| Arc::new(Entry::new(made, began, known, times.fresh, client_max_age)));
+        match (&outcome, &self.0.store) {
+            (Ok(entry), Some(store)) => store.put(key, entry),
+            // What is gone is not shown in need either.
+            (Err(error), Some(store)) if !error.code().is_ours() => store.remove(key),
+            _ => {}
+        }
+        let entry = outcome.as_ref().ok().cloned();
+        landing.land(outcome);
+        if let Some((shared, wanted, turn)) = turn {
+            if let Some(entry) = entry {
+                shared.put(&wanted, &entry, times.fresh + times.while_revalidate).await;
+            }
+            shared.end(turn).await;
+        }
+    }
+
+    /// What another node made, if it is within its time and nothing behind it has changed.
+    async fn judged(&self, kept: Kept, shelf: Shelf) -> Option<Arc<Entry>> {
+        let times = self.times(shelf);
+        let entry = Entry::of(kept, Served::Hit, times.fresh, self.0.config.client_max_age);
+        if self.0.watch.known().is_behind(entry.known()) {
+            // Made by a node that knows more; or by one whose database was another state of ours.
+            self.catch_up().await;
+        }
+        let now = self.0.clock.now();
+        let is_known = self.0.watch.known().covers(entry.known()) && self.0.watch.is_recent(now);
+        let is_unchanged = is_known && self.0.watch.is_unchanged(&entry);
+        let verdict = judge(entry.age(now), is_unchanged, is_known, &times);
+        (verdict == Verdict::Fresh).then(|| Arc::new(entry))
     }
 
     /// Learns what was changed until now. A write that was committed before this call is seen by every answer after it.

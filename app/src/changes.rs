@@ -9,7 +9,7 @@ use std::fmt;
 
 use sea_query::{Expr, ExprTrait, OnConflict, Order, Query};
 
-use crate::db::{Error, Reader, Writer};
+use crate::db::{Error, Reader, Row, Writer};
 
 const TABLE: &str = "cache_tags";
 
@@ -55,6 +55,30 @@ impl fmt::Display for Tag {
             Self::Sitemap => f.write_str("sitemap"),
             Self::SitemapPart(part) => write!(f, "sitemap:{part}"),
         }
+    }
+}
+
+impl Tag {
+    /// The tag that is written like this.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (name, id) = match text.split_once(':') {
+            Some((name, id)) => (name, Some(id.parse().ok()?)),
+            None => (text, None),
+        };
+        Some(match (name, id) {
+            ("posts", None) => Self::Posts,
+            ("post", Some(id)) => Self::Post(id),
+            ("category", Some(id)) => Self::Category(id),
+            ("author", Some(id)) => Self::Author(id),
+            ("tag", Some(id)) => Self::Tag(id),
+            ("view-order", None) => Self::ViewOrder,
+            ("categories", None) => Self::Categories,
+            ("tags", None) => Self::Tags,
+            ("authors", None) => Self::Authors,
+            ("sitemap", None) => Self::Sitemap,
+            ("sitemap", Some(part)) => Self::SitemapPart(part),
+            _ => return None,
+        })
     }
 }
 
@@ -113,6 +137,34 @@ impl Raised {
     }
 }
 
+/// What was raised last, and from which number on all of it is among that.
+///
+/// # Errors
+///
+/// Those of the database.
+pub async fn recent(db: Reader<'_>) -> Result<(Raised, i64), Error> {
+    let select = Query::select()
+        .columns(["tag", "version"])
+        .from(TABLE)
+        .order_by("version", Order::Desc)
+        .limit(MOST)
+        .take();
+    let tags = read(&db.all(&select).await?)?;
+    let up_to = tags.iter().map(|(_, number)| *number).max().unwrap_or(0);
+    // More may have been raised to the least of these numbers than is among them, and nothing to a greater one.
+    let is_all = (tags.len() as u64) < MOST;
+    let from = if is_all { 0 } else { tags.iter().map(|(_, number)| *number).min().unwrap_or(0) };
+    Ok((Raised { tags, up_to, is_partial: false }, from))
+}
+
+fn read(rows: &[Row]) -> Result<Vec<(String, i64)>, Error> {
+    let pair = |row: &Row| {
+        let mut cells = row.cells();
+        Ok((cells.take()?, cells.take()?))
+    };
+    rows.iter().map(pair).collect()
+}
+
 /// The number of the latest change; 0 before the first.
 ///
 /// # Errors
@@ -139,12 +191,7 @@ pub async fn since(db: Reader<'_>, seen: i64) -> Result<Raised, Error> {
         .order_by("version", Order::Asc)
         .limit(MOST)
         .take();
-    let rows = db.all(&select).await?;
-    let mut tags = Vec::with_capacity(rows.len());
-    for row in &rows {
-        let mut cells = row.cells();
-        tags.push((cells.take()?, cells.take()?));
-    }
+    let tags = read(&db.all(&select).await?)?;
     if tags.len() as u64 == MOST {
         return Ok(Raised { tags: Vec::new(), up_to: latest(db).await?, is_partial: true });
     }

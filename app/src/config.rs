@@ -4,6 +4,7 @@ mod location;
 mod overrides;
 pub mod parse;
 pub mod raw;
+pub mod redis;
 mod smtp;
 
 use std::path::Path;
@@ -16,6 +17,7 @@ use ipnet::IpNet;
 
 pub use location::{BadLocation, Location, PostgresUrl};
 pub use overrides::{Overrides, Written};
+pub use redis::Redis;
 pub use smtp::{BadSmtp, SmtpUrl};
 
 /// Everything a node is told. Every key, its range and its default: `conf/app.toml`.
@@ -27,6 +29,8 @@ pub struct Config {
     pub processes: Processes,
     /// `[database]`.
     pub database: Database,
+    /// `[redis]`; `None` where there is none.
+    pub redis: Option<Redis>,
     /// `[auth]`.
     pub auth: Auth,
     /// `[limits]`.

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
-use axum::extract::State;
+use axum::extract;
 use axum::response::Response;
 use http::StatusCode;
 use serde::Serialize;
@@ -10,6 +10,7 @@ use serde::Serialize;
 use crate::error::NOT_SERVING;
 use crate::moment::Moment;
 use crate::queue::look;
+use crate::redis::{Redis, State};
 use crate::state::AppState;
 use crate::{answer, settings};
 
@@ -18,6 +19,8 @@ use crate::{answer, settings};
 #[serde(rename_all = "lowercase")]
 enum Part {
     Ok,
+    /// It answers too late to be of use; the site goes on without.
+    Slow,
     Error,
     /// This version has none.
     Disabled,
@@ -35,6 +38,7 @@ struct Report<'a> {
 struct Services {
     database: Part,
     cache: Part,
+    redis: Part,
     queue: Part,
     queue_size: u64,
 }
@@ -44,8 +48,9 @@ struct Word {
     status: &'static str,
 }
 
-/// `GET /api/health`: asks the database. 503 only when it does not answer in time.
-pub async fn health(State(state): State<AppState>) -> Response {
+/// `GET /api/health`: asks the database. 503 only when it does not answer in time: without Redis the site is degraded,
+/// and goes on.
+pub async fn health(extract::State(state): extract::State<AppState>) -> Response {
     let probing = async {
         settings::probe(&state.db).await?;
         look::depths(&state.db, state.clock.now()).await
@@ -62,13 +67,25 @@ pub async fn health(State(state): State<AppState>) -> Response {
     note(&state, trouble.as_deref());
     let database = if trouble.is_none() { Part::Ok } else { Part::Error };
     let is_healthy = database == Part::Ok;
+    let redis = match state.redis.as_ref().map(Redis::state) {
+        None => Part::Disabled,
+        Some(State::Up) => Part::Ok,
+        Some(State::Slow) => Part::Slow,
+        Some(State::Down(_)) => Part::Error,
+    };
+    let status = match (is_healthy, redis) {
+        (false, _) => "unhealthy",
+        (true, Part::Slow | Part::Error) => "degraded",
+        (true, Part::Ok | Part::Disabled) => "healthy",
+    };
     let report = Report {
-        status: if is_healthy { "healthy" } else { "unhealthy" },
+        status,
         timestamp: Moment::now(),
         node: state.node.to_str().unwrap_or_default(),
         services: Services {
             database,
             cache: if state.cache.is_on() { Part::Ok } else { Part::Disabled },
+            redis,
             queue: database,
             queue_size: depths.iter().map(|depth| depth.pending).sum(),
         },
@@ -93,7 +110,7 @@ pub async fn live() -> Response {
 }
 
 /// `GET /readyz`: whether to send traffic here. 503 from the moment the node is told to stop.
-pub async fn ready(State(state): State<AppState>) -> Response {
+pub async fn ready(extract::State(state): extract::State<AppState>) -> Response {
     if state.lifecycle.is_draining() {
         let draining = Word { status: "draining" };
         return answer::with_status(NOT_SERVING, &draining, answer::JSON);

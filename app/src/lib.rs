@@ -56,6 +56,7 @@ pub mod metrics;
 pub mod outbound;
 pub mod passwords;
 pub mod queue;
+pub mod redis;
 pub mod settings;
 pub mod signing;
 pub mod views;

@@ -1,9 +1,11 @@
 //! Decides who has asked too often: by policies that never share a counter, for each address or token of its own.
 //!
 //! Each policy is a rate, counted by GCRA: a client may ask `count` times at once, and gets one more each `period /
-//! count`. Counters live in this node; those that stand at zero take no room, and the others are bounded in number.
+//! count`. Where there is Redis all nodes count together; without it, or while it is of no use, each counts by itself,
+//! from what it knew last. Counters that stand at zero take no room, and those of a node are bounded in number.
 
 mod gcra;
+mod shared;
 mod table;
 
 use std::net::IpAddr;
@@ -11,9 +13,11 @@ use std::time::Duration;
 
 pub use gcra::Standing;
 
+use self::shared::Shared;
 use self::table::Table;
 use crate::config::{self, Rate};
 use crate::moment::Moment;
+use crate::redis::Redis;
 
 /// What a request is counted under.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -82,12 +86,13 @@ impl Verdict {
 pub struct Limiter {
     rates: config::Limits,
     table: Table,
+    shared: Option<Shared>,
 }
 
 impl Limiter {
-    /// Counts by the rates of the configuration.
-    pub fn new(rates: config::Limits) -> Self {
-        Self { rates, table: Table::default() }
+    /// Counts by the rates of the configuration, together with the other nodes where there is Redis.
+    pub fn new(rates: config::Limits, redis: Option<Redis>) -> Self {
+        Self { rates, table: Table::default(), shared: redis.map(Shared::new) }
     }
 
     /// Whether requests from this address are never counted.
@@ -97,17 +102,34 @@ impl Limiter {
     }
 
     /// Counts one request of `client`; `None` where the policy has no limit. A refused request is not counted.
-    pub fn ask(&self, policy: Policy, client: Client, now: Moment) -> Option<Verdict> {
-        let rate = self.rate(policy)?;
-        let standing = self.table.update(policy, client, now, |counter| gcra::take(rate, counter, now));
-        Some(Verdict { policy, rate, standing })
+    pub async fn ask(&self, policy: Policy, client: Client, now: Moment) -> Option<Verdict> {
+        self.decide(policy, client, now, true).await
     }
 
     /// As [`Limiter::ask`], without counting.
-    pub fn look(&self, policy: Policy, client: Client, now: Moment) -> Option<Verdict> {
+    pub async fn look(&self, policy: Policy, client: Client, now: Moment) -> Option<Verdict> {
+        self.decide(policy, client, now, false).await
+    }
+
+    async fn decide(&self, policy: Policy, client: Client, now: Moment, counts: bool) -> Option<Verdict> {
         let rate = self.rate(policy)?;
-        let standing = self.table.update(policy, client, now, |counter| gcra::look(rate, *counter, now));
-        Some(Verdict { policy, rate, standing })
+        let verdict = |standing| Some(Verdict { policy, rate, standing });
+        if let Some(shared) = &self.shared {
+            // Whoever is refused by what this node knows is refused by all: nobody else makes a counter smaller.
+            let known = self.table.update(policy, client, now, |counter| gcra::look(rate, *counter, now));
+            if known.wait.is_some() {
+                return verdict(known);
+            }
+            if let Some(standing) = shared.decide(policy, client, rate, counts).await {
+                self.table.update(policy, client, now, |counter| {
+                    *counter = (*counter).max(gcra::counter(standing, now));
+                });
+                return verdict(standing);
+            }
+        }
+        verdict(self.table.update(policy, client, now, |counter| {
+            if counts { gcra::take(rate, counter, now) } else { gcra::look(rate, *counter, now) }
+        }))
     }
 
     fn rate(&self, policy: Policy) -> Option<Rate> {

@@ -3,6 +3,7 @@
 mod processes;
 mod queue;
 mod ratio;
+mod redis;
 
 use std::collections::HashMap;
 
@@ -14,6 +15,7 @@ use ratio::Ratio;
 
 pub use self::processes::{Census, ProcessMetrics};
 pub use self::queue::{Numbers as QueueNumbers, QueueMetrics};
+pub use self::redis::{RedisMetrics, SharedCacheMetrics};
 
 /// The metrics of one node.
 #[derive(Debug)]

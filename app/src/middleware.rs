@@ -44,7 +44,10 @@ pub async fn around(State(state): State<AppState>, mut request: Request, next: N
     let seen = observe::Seen::of(&request, &id, trace, &state);
     let accept = accepted(request.headers());
     let view = views::View::of(&request);
-    let counted = limits::count(&request, &state);
+    let counted = match limits::Question::of(&request, &state) {
+        Some(question) => question.ask(&state).await,
+        None => None,
+    };
     let outcome = match counted.as_ref().and_then(limits::Counted::refusal) {
         Some(refusal) => Err(refusal),
         None => match bounds::body(request, state.max_body_size) {
@@ -58,7 +61,7 @@ pub async fn around(State(state): State<AppState>, mut request: Request, next: N
     let response = outcome.unwrap_or_else(axum::response::IntoResponse::into_response);
     let (mut response, error) = written(response, &accept);
     if let Some(counted) = counted {
-        counted.settle(&state, &mut response, error.as_ref());
+        counted.settle(&state, &mut response, error.as_ref()).await;
     }
     let headers = response.headers_mut();
     headers.insert(X_REQUEST_ID, id.header());

@@ -252,17 +252,35 @@ pub trait Handlers: Send + Sync + 'static {
     fn run(&self, delivery: Delivery) -> Work;
 }
 
-/// Tells the workers of this process that there may be something to do. Cheap to clone.
+/// Tells the workers that there may be something to do: those of this process, and whoever carries it to others. Cheap
+/// to clone.
 #[derive(Clone, Debug, Default)]
-pub struct Bell(Arc<Notify>);
+pub struct Bell(Arc<Ropes>);
+
+#[derive(Debug, Default)]
+struct Ropes {
+    here: Notify,
+    beyond: Notify,
+}
 
 impl Bell {
     /// To be rung after the transaction that wrote a job.
     pub fn ring(&self) {
-        self.0.notify_one();
+        self.0.here.notify_one();
+        self.0.beyond.notify_one();
+    }
+
+    /// To be rung when another process did.
+    pub fn echo(&self) {
+        self.0.here.notify_one();
     }
 
     async fn heard(&self) {
-        self.0.notified().await;
+        self.0.here.notified().await;
+    }
+
+    /// Waits until it was rung here; once for any number of times.
+    pub async fn to_be_told(&self) {
+        self.0.beyond.notified().await;
     }
 }

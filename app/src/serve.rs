@@ -166,6 +166,7 @@ impl Node {
         let working =
             tokio::spawn(listeners::worker(&self.state, queues, self.grace_period).run(stop.clone()));
         let counting = tokio::spawn(work::observe(self.state.clone(), stop.clone()));
+        let noticing = tokio::spawn(work::exchange_notices(self.state.clone(), stop.clone()));
         let ending = async {
             let ending = told.await;
             self.state.lifecycle.end(&ending);
@@ -197,7 +198,7 @@ impl Node {
             }
         }
         let _ = tokio::time::timeout(CLOSING, async {
-            tokio::join!(scheduling, ordering, alerting, counting, viewing)
+            tokio::join!(scheduling, ordering, alerting, counting, viewing, noticing)
         })
         .await;
         let _ = tokio::time::timeout(self.grace_period + CLOSING, working).await;

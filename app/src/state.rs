@@ -17,18 +17,21 @@ use http::HeaderValue;
 use ipnet::IpNet;
 
 use crate::alerts::Nodes;
-use crate::cache::Cache;
+use crate::cache::{self, Cache};
 use crate::config::{self, Config};
 use crate::db::{Db, Open};
 use crate::lifecycle::Lifecycle;
 use crate::limit::Limiter;
 use crate::line::Upward;
 use crate::mail::Mailer;
-use crate::metrics::{CacheMetrics, DatabaseMetrics, Metrics, QueueMetrics};
+use crate::metrics::{
+    CacheMetrics, DatabaseMetrics, Metrics, QueueMetrics, RedisMetrics, SharedCacheMetrics,
+};
 use crate::moment::Clock;
 use crate::outbound::Outbound;
 use crate::passwords::Passwords;
 use crate::queue::Bell;
+use crate::redis::Redis;
 use crate::signing::Key;
 use crate::views::Collector;
 use crate::{db, settings};
@@ -42,6 +45,8 @@ pub struct AppState(Arc<Inner>);
 pub struct Inner {
     /// The database, by intent.
     pub db: Db,
+    /// What the nodes share beside the data; `None` where there is no such thing.
+    pub redis: Option<Redis>,
     /// What is answered from memory.
     pub cache: Cache,
     /// Who has asked too often.
@@ -147,11 +152,17 @@ impl AppState {
         let node = HeaderValue::from_str(&config.server.node_name())
             .unwrap_or_else(|_| HeaderValue::from_static("unnamed"));
         let clock = Clock::default();
-        let cache = Cache::new(config, db.clone(), clock.clone(), CacheMetrics::new(&registry));
-        let alerts = Alerts::default();
         let (traces, exporter) =
             Recorder::open(&config.trace, "cirque-app", &config.server.node_name(), &registry);
         let secret = settings::secret(&db, settings::NODES_KEY).await?;
+        let redis = config.redis.clone().map(|redis| Redis::start(redis, RedisMetrics::new(&registry)));
+        let shared = redis.clone().map(|redis| {
+            let metrics = SharedCacheMetrics::new(&registry);
+            cache::Shared::new(redis, &space(config, &secret), metrics)
+        });
+        let metrics = CacheMetrics::new(&registry);
+        let cache = Cache::new(config, db.clone(), clock.clone(), metrics, shared);
+        let alerts = Alerts::default();
         let (name, address) = (config.server.process_name(), config.server.address());
         let nodes = Arc::new(Nodes::new(db.clone(), &name, address, config.alerts.interval, &secret));
         let fleet: Arc<dyn Fleet> = Arc::<Nodes>::clone(&nodes);
@@ -171,7 +182,8 @@ impl AppState {
             alerts,
             db,
             cache,
-            limiter: Limiter::new(config.limits.clone()),
+            limiter: Limiter::new(config.limits.clone(), redis.clone()),
+            redis,
             bell: Bell::default(),
             queue_metrics: QueueMetrics::new(&registry),
             queue: config.queue.clone(),
@@ -200,6 +212,12 @@ impl AppState {
             supervisor: OnceLock::new(),
         })))
     }
+}
+
+/// What tells the kept answers of this site from those of others: another database, another version, other links.
+fn space(config: &Config, secret: &[u8]) -> Vec<u8> {
+    let version = env!("CARGO_PKG_VERSION");
+    [b"answers:", secret, version.as_bytes(), b"|", config.server.public_url.as_bytes()].concat()
 }
 
 impl AppState {

@@ -10,6 +10,7 @@ use crate::config::Config;
 use crate::listeners;
 use crate::metrics::QueueNumbers;
 use crate::queue::{Queue, look};
+use crate::redis::{Use, cmd};
 use crate::state::AppState;
 use cirque_shared::report::chain;
 
@@ -35,8 +36,9 @@ pub async fn run(config: Config, queues: Vec<Queue>) -> anyhow::Result<()> {
         stop.cancel();
     };
     let ended = CancellationToken::new();
+    let noticing = exchange_notices(state.clone(), stop.clone());
     let working = async {
-        tokio::join!(working, stopping);
+        tokio::join!(working, stopping, noticing);
         ended.cancel();
     };
     notify::tell(Word::Ready);
@@ -63,6 +65,29 @@ pub(crate) async fn write_views(state: AppState, stop: CancellationToken) {
         if stop.is_cancelled() {
             return;
         }
+    }
+}
+
+/// Where nodes tell each other of new jobs.
+const CHANNEL: &str = "jobs";
+/// At most so often: whoever hears it once looks for all.
+const TELLING: Duration = Duration::from_millis(20);
+
+/// Tells other processes of new jobs, and hears of theirs, where there is Redis; until `stop`. What is not heard is
+/// found by asking.
+pub(crate) async fn exchange_notices(state: AppState, stop: CancellationToken) {
+    let Some(redis) = state.redis.clone() else { return };
+    let bell = state.bell.clone();
+    redis.listen(CHANNEL, move || bell.echo());
+    let mut notice = cmd("PUBLISH");
+    notice.arg(redis.key(CHANNEL)).arg("");
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = state.bell.to_be_told() => {}
+        }
+        let _: Result<i64, _> = redis.ask(Use::Wakeup, &notice).await;
+        tokio::time::sleep(TELLING).await;
     }
 }
 

@@ -59,7 +59,7 @@ const APP: Layers = Layers {
         &["jobs", "outbound", "mail"],
         &["queue"],
         &["mail_link"],
-        &["db", "page", "moment", "passwords"],
+        &["db", "page", "moment", "passwords", "redis"],
         &["query"],
         &["line"],
         &["config", "metrics", "lifecycle", "cause", "signing"],

@@ -11,6 +11,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use serde::Serialize;
 
 use super::Caller;
+pub(super) use super::kept::Kept;
 use super::known::Known;
 use crate::answer;
 use crate::changes::Tag;
@@ -68,14 +69,11 @@ pub(super) enum Served {
 /// An answer that is kept.
 #[derive(Debug)]
 pub(super) struct Entry {
-    body: Bytes,
+    kept: Kept,
     head: HeaderMap,
-    etag: HeaderValue,
-    made_at: Moment,
     fresh: Duration,
-    tags: Vec<Tag>,
-    /// Up to where changes were known before it was made, and that it was read there or later.
-    known: Known,
+    /// Where it came from, when this node first had it.
+    pub(super) origin: Served,
     /// The number up to which its tags were compared; written by [`super::watch`] only.
     pub(super) compared: AtomicI64,
 }
@@ -90,48 +88,51 @@ impl Entry {
         client_max_age: Duration,
     ) -> Self {
         let etag = made.etag();
+        let Made { body, media_type, tags, .. } = made;
+        let kept = Kept { body, media_type, etag, made_at, tags: tags.into_iter().collect(), known };
+        Self::of(kept, Served::Miss, fresh, client_max_age)
+    }
+
+    /// What another node made.
+    pub(super) fn of(kept: Kept, origin: Served, fresh: Duration, client_max_age: Duration) -> Self {
         let mut head = HeaderMap::with_capacity(12);
-        head.insert(header::CONTENT_TYPE, made.media_type);
-        head.insert(header::ETAG, etag.clone());
+        head.insert(header::CONTENT_TYPE, kept.media_type.clone());
+        head.insert(header::ETAG, kept.etag.clone());
         head.insert(header::CACHE_CONTROL, public(client_max_age));
-        let tags: Vec<String> = made.tags.iter().map(ToString::to_string).collect();
+        let tags: Vec<String> = kept.tags.iter().map(ToString::to_string).collect();
         if let Ok(keys) = HeaderValue::from_str(&tags.join(" ")) {
             head.insert(SURROGATE_KEY, keys);
         }
-        let tags = made.tags.into_iter().collect();
-        Self {
-            body: made.body,
-            head,
-            etag,
-            made_at,
-            fresh,
-            tags,
-            known,
-            compared: AtomicI64::new(known.number),
-        }
+        let compared = AtomicI64::new(kept.known.number);
+        Self { kept, head, fresh, origin, compared }
+    }
+
+    /// What of it other nodes may keep.
+    pub(super) fn kept(&self) -> &Kept {
+        &self.kept
     }
 
     pub(super) fn made_at(&self) -> Moment {
-        self.made_at
+        self.kept.made_at
     }
 
     /// Up to where changes were known before it was made.
     pub(super) fn known(&self) -> Known {
-        self.known
+        self.kept.known
     }
 
     pub(super) fn tags(&self) -> &[Tag] {
-        &self.tags
+        &self.kept.tags
     }
 
     /// Bytes of memory it takes, roughly.
     pub(super) fn weight(&self) -> usize {
         let head: usize = self.head.iter().map(|(name, value)| name.as_str().len() + value.len() + 64).sum();
-        self.body.len() + head + self.tags.len() * size_of::<Tag>() + 256
+        self.kept.body.len() + head + self.kept.tags.len() * size_of::<Tag>() + 256
     }
 
     pub(super) fn response(&self, served: Served, now: Moment, caller: &Caller) -> Response {
-        let age = now.since(self.made_at).as_secs();
+        let age = now.since(self.kept.made_at).as_secs();
         let left = self.fresh.as_secs().saturating_sub(age);
         let (word, left) = match served {
             Served::Hit => (HeaderValue::from_static("HIT"), left),
@@ -142,7 +143,7 @@ impl Entry {
         head.insert(X_CACHE, word);
         head.insert(X_CACHE_TTL, left.into());
         head.insert(header::AGE, age.into());
-        assembled(head, &self.etag, &self.body, caller)
+        assembled(head, &self.kept.etag, &self.kept.body, caller)
     }
 
     pub(super) fn compared(&self) -> i64 {

@@ -42,7 +42,7 @@ struct Inner {
     asking: Mutex<()>,
 }
 
-/// The tags that were raised since this node began, and to what.
+/// The tags that were raised since this node began, the last ones before that, and to what.
 #[derive(Debug)]
 struct Raises {
     by_tag: HashMap<String, i64>,
@@ -73,6 +73,8 @@ impl Default for Inner {
 #[derive(Debug)]
 struct Found {
     raised: Raised,
+    /// What was raised up to this number may not be among it.
+    floor: i64,
     /// Where the database was before it was asked, and where it had come when it had answered.
     from: Position,
     to: Position,
@@ -112,6 +114,11 @@ impl Watch {
         if tokio::time::timeout(PATIENCE, asked).await.is_err() {
             self.0.troubled.store(now.0.max(1), Ordering::Release);
         }
+        self.age(now) < LIMIT
+    }
+
+    /// Whether what is known is recent enough; does not ask.
+    pub(super) fn is_recent(&self, now: Moment) -> bool {
         self.age(now) < LIMIT
     }
 
@@ -156,12 +163,17 @@ impl Watch {
     }
 
     fn learn(&self, found: Found) {
-        let Found { raised, from, to } = found;
+        let Found { raised, floor, from, to } = found;
         let mut raises = self.0.raised.write().unwrap_or_else(PoisonError::into_inner);
         let learned = Known { number: raised.up_to, position: to };
         let is_another_history = learned.history() != raises.known.history();
+        if is_another_history {
+            raises.by_tag.clear();
+            raises.floor = 0;
+        }
+        raises.floor = raises.floor.max(floor);
         raises.by_tag.extend(raised.tags);
-        if raised.is_partial || is_another_history || raises.by_tag.len() > MOST {
+        if raised.is_partial || raises.by_tag.len() > MOST {
             raises.by_tag.clear();
             raises.floor = raised.up_to;
         }
@@ -202,11 +214,11 @@ impl Watch {
 async fn question(db: &Db, known: Known) -> Result<Found, Error> {
     let reader = db.watch();
     let from = reader.position().await?;
-    let raised = if known == Known::NOTHING || from.timeline() != known.history() {
-        changes::latest(reader).await.map(Raised::none)?
+    let (raised, floor) = if known == Known::NOTHING || from.timeline() != known.history() {
+        changes::recent(reader).await?
     } else {
-        changes::since(reader, known.number).await?
+        (changes::since(reader, known.number).await?, 0)
     };
     // Its place is asked last: what the answer shows was committed before it.
-    Ok(Found { raised, from, to: reader.position().await? })
+    Ok(Found { raised, floor, from, to: reader.position().await? })
 }

@@ -2,6 +2,7 @@
 
 mod later;
 mod processes;
+mod redis;
 
 use std::fmt::{Debug, Display};
 use std::net::IpAddr;
@@ -33,6 +34,7 @@ pub fn parse(raw: raw::File, problems: &mut Problems) -> Config {
         server: server(raw.server.unwrap_or_default(), problems),
         processes: processes::processes(&raw.processes.unwrap_or_default(), problems),
         database: database(raw.database.unwrap_or_default(), problems),
+        redis: redis::redis(raw.redis.unwrap_or_default(), problems),
         auth: auth(&raw.auth.unwrap_or_default(), problems),
         limits: limits(raw.limits.unwrap_or_default(), problems),
         cache: cache(raw.cache.unwrap_or_default(), problems),

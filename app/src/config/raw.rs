@@ -3,8 +3,11 @@
 use std::time::Duration;
 
 use cirque_shared::alert::config::raw::Alerts;
+use cirque_shared::config::secret::Secret;
 use cirque_shared::config::units::ByteSize;
 use cirque_shared::telemetry::{Format, Level};
+
+use super::redis::Mode;
 
 cirque_shared::raw! {
     /// The whole file.
@@ -15,6 +18,8 @@ cirque_shared::raw! {
         pub processes: Processes,
         /// Where the data is.
         pub database: Database,
+        /// What the nodes share beside the data.
+        pub redis: Redis,
         /// How accounts sign in.
         pub auth: Auth,
         /// How often clients may ask.
@@ -105,6 +110,42 @@ cirque_shared::raw! {
         pub statement_timeout: Duration,
         /// 0s to 1h.
         pub slow_statement: Duration,
+    }
+
+    /// `[redis]`.
+    pub struct Redis {
+        /// `HOST:PORT` each; none for no Redis.
+        pub servers: Vec<String>,
+        /// How they stand to each other.
+        pub mode: Mode,
+        /// What sentinels call the group.
+        pub master: String,
+        /// 0 to 65535.
+        pub database: u32,
+        /// The user of an access list.
+        pub username: String,
+        /// Its password.
+        pub password: Secret,
+        /// The user at the sentinels.
+        pub sentinel_username: String,
+        /// Its password.
+        pub sentinel_password: Secret,
+        /// Whether connections are encrypted.
+        pub tls: bool,
+        /// A file of authorities.
+        pub ca: String,
+        /// A file of a certificate of our own.
+        pub cert: String,
+        /// Its key.
+        pub key: String,
+        /// What keys begin with.
+        pub prefix: String,
+        /// 10ms to 1m.
+        pub connect_timeout: Duration,
+        /// 1ms to 10s.
+        pub timeout: Duration,
+        /// 1ms to 10s.
+        pub slow_after: Duration,
     }
 
     /// `[auth]`.

@@ -19,8 +19,19 @@ pub struct Standing {
     pub wait: Option<Duration>,
 }
 
+/// Where a client stands that is busy for so many microseconds, where another counter says so; `over` says how many
+/// too early it was.
+pub(super) fn told(rate: Rate, busy: i64, over: i64) -> Standing {
+    standing(rate, busy, 0, (over > 0).then(|| duration(over)))
+}
+
+/// The counter of a client that stands like this.
+pub(super) fn counter(standing: Standing, now: Moment) -> Counter {
+    now.0.saturating_mul(1000).saturating_add(micros(standing.full_again))
+}
+
 /// The time that one request stands for.
-fn step(rate: Rate) -> i64 {
+pub(super) fn step(rate: Rate) -> i64 {
     (micros(rate.period) / i64::from(rate.count.max(1))).max(1)
 }
 
@@ -50,7 +61,7 @@ fn standing(rate: Rate, counter: Counter, now: i64, wait: Option<Duration>) -> S
     Standing { remaining, full_again: duration(busy), wait }
 }
 
-fn micros(duration: Duration) -> i64 {
+pub(super) fn micros(duration: Duration) -> i64 {
     i64::try_from(duration.as_micros()).unwrap_or(i64::MAX / 4)
 }
 

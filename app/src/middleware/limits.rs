@@ -31,32 +31,46 @@ pub(super) struct Counted {
     address: Client,
 }
 
-/// Counts the request; `None` where it is not counted. A token is counted by itself, so that many behind one address
-/// do not share a counter; made-up tokens are counted by the address, see [`Counted::settle`].
-pub(super) fn count(request: &Request, state: &AppState) -> Option<Counted> {
-    let template = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
-    let policy = policy(template, request.method())?;
-    let Address(address) = *request.extensions().get::<Address>()?;
-    if state.limiter.is_exempt(address) {
-        return None;
-    }
-    let now = state.clock.now();
-    let address = Client::at(address);
-    let token = request.headers().get(header::AUTHORIZATION).filter(|_| policy == Policy::Write);
-    let verdict = match token {
-        Some(token) => {
-            let known = state.limiter.look(policy, address, now)?;
-            if known.wait().is_some() {
-                known
-            } else {
-                let mut hash = DefaultHasher::new();
-                token.as_bytes().hash(&mut hash);
-                state.limiter.ask(policy, Client::Token(hash.finish()), now)?
-            }
+/// Whom a request is counted for, and under which policy.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Question {
+    policy: Policy,
+    address: Client,
+    token: Option<Client>,
+}
+
+impl Question {
+    /// `None` where the request is not counted. A token is counted by itself, so that many behind one address do not
+    /// share a counter; made-up tokens are counted by the address, see [`Counted::settle`].
+    pub(super) fn of(request: &Request, state: &AppState) -> Option<Self> {
+        let template = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
+        let policy = policy(template, request.method())?;
+        let Address(address) = *request.extensions().get::<Address>()?;
+        if state.limiter.is_exempt(address) {
+            return None;
         }
-        None => state.limiter.ask(policy, address, now)?,
-    };
-    Some(Counted { verdict, address })
+        let token = request.headers().get(header::AUTHORIZATION).filter(|_| policy == Policy::Write);
+        let token = token.map(|token| {
+            let mut hash = DefaultHasher::new();
+            token.as_bytes().hash(&mut hash);
+            Client::Token(hash.finish())
+        });
+        Some(Self { policy, address: Client::at(address), token })
+    }
+
+    /// Counts the request; `None` where its policy has no limit.
+    pub(super) async fn ask(self, state: &AppState) -> Option<Counted> {
+        let Self { policy, address, token } = self;
+        let now = state.clock.now();
+        let verdict = match token {
+            Some(token) => {
+                let known = state.limiter.look(policy, address, now).await?;
+                if known.wait().is_some() { known } else { state.limiter.ask(policy, token, now).await? }
+            }
+            None => state.limiter.ask(policy, address, now).await?,
+        };
+        Some(Counted { verdict, address })
+    }
 }
 
 fn policy(template: Option<&str>, method: &Method) -> Option<Policy> {
@@ -78,10 +92,10 @@ impl Counted {
     }
 
     /// Counts credentials that were refused by their address, and says where the client stands.
-    pub(super) fn settle(&self, state: &AppState, response: &mut Response, error: Option<&ApiError>) {
+    pub(super) async fn settle(&self, state: &AppState, response: &mut Response, error: Option<&ApiError>) {
         let now = state.clock.now();
         if error.is_some_and(|error| error.code() == Code::Unauthenticated) {
-            state.limiter.ask(self.verdict.policy, self.address, now);
+            state.limiter.ask(self.verdict.policy, self.address, now).await;
         }
         let Verdict { policy, rate, standing } = self.verdict;
         let (name, window) = (policy.name(), whole_seconds(rate.period));

@@ -286,7 +286,7 @@ async fn listen(db: Db, bell: Bell, stop: CancellationToken) {
             };
             loop {
                 wakeups.next().await?;
-                bell.ring();
+                bell.echo();
             }
         };
         tokio::select! {

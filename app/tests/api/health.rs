@@ -13,7 +13,7 @@ async fn a_healthy_node_says_what_it_looked_at() {
     assert_eq!(health["status"], "healthy");
     assert_eq!(
         health["services"],
-        json!({ "database": "ok", "cache": "disabled", "queue": "ok", "queue_size": 0 })
+        json!({ "database": "ok", "cache": "disabled", "redis": "disabled", "queue": "ok", "queue_size": 0 })
     );
 }
 
