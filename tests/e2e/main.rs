@@ -31,6 +31,7 @@ mod proxying;
 mod queue;
 mod queueing;
 mod reaching;
+mod redis;
 mod reload;
 mod retries;
 mod routing;

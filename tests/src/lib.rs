@@ -1,9 +1,9 @@
 //! Starts the real `cirque` binary, breaks what it talks to, and observes what clients, metrics and logs say.
 //!
 //! In reading order: [`eventually()`] waits, [`process`] owns a child, [`ports`] hands out addresses,
-//! [`client`], [`frames`] and [`load`] are the outside world, [`backend`] and [`chaos`] are what goes wrong behind the edge,
+//! [`client`], [`frames`], [`load`] and [`readers`] are the outside world, [`backend`] and [`chaos`] are what goes wrong behind the edge,
 //! [`recorder`] is the strict witness of what a proxy forwards, [`reference`](mod@reference) two other proxies,
-//! [`postgres`] a database server, [`mailbox`] a mail server, [`webhook`] a receiver of webhooks, [`collector`] one of traces, [`python`] programs from PyPI, [`prometheus`] asks for metrics, [`curl`](mod@curl) and [`grpc`] are clients that others wrote, [`pki`] makes certificates, [`letterbox`] takes mail,
+//! [`postgres`] a database server, [`redis`] a Redis of any layout, [`mailbox`] a mail server, [`webhook`] a receiver of webhooks, [`collector`] one of traces, [`python`] programs from PyPI, [`prometheus`] asks for metrics, [`curl`](mod@curl) and [`grpc`] are clients that others wrote, [`pki`] makes certificates, [`letterbox`] takes mail,
 //! [`scrape`] reads metrics, [`edge`], [`node`] and [`cluster`] put a whole system together.
 //! Everything here blocks: a test is a plain function that reads from top to bottom.
 
@@ -29,7 +29,9 @@ pub mod postgres;
 pub mod process;
 pub mod prometheus;
 pub mod python;
+pub mod readers;
 pub mod recorder;
+pub mod redis;
 pub mod reference;
 pub mod scrape;
 pub mod sql;
@@ -47,6 +49,7 @@ pub use load::Load;
 pub use node::Node;
 pub use pki::Authority;
 pub use process::Process;
+pub use readers::Readers;
 pub use recorder::Recorder;
 pub use reference::Reference;
 pub use scrape::Scrape;
