@@ -19,6 +19,8 @@ const GAUGES: &[(&str, Together)] = &[
     ("app_build_info", Together::Most),
     ("app_database_up", Together::Least),
     ("cache_hit_ratio", Together::Mean),
+    ("redis_up", Together::Least),
+    ("redis_state", Together::Most),
     ("process_max_fds", Together::Least),
     ("process_start_time_seconds", Together::Least),
     ("alert_channel_disabled", Together::Most),
