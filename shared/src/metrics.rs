@@ -4,6 +4,7 @@
 
 pub mod http;
 pub mod process;
+mod reading;
 mod renamed;
 mod sharded;
 
@@ -13,7 +14,8 @@ use prometheus::core::{Collector, MetricVec, MetricVecBuilder};
 use prometheus::proto::MetricType;
 use prometheus::{Encoder as _, HistogramOpts, IntGaugeVec, Opts, TextEncoder};
 
-pub use sharded::{Counter, Histogram, Reading, UpDown};
+pub use reading::Reading;
+pub use sharded::{Counter, Histogram, UpDown};
 use sharded::{Counters, Histograms, UpDowns};
 
 /// Upper bounds in seconds: from a cached answer to the app's 30 s limit. 0.3 and 1.2 make the usual

@@ -13,6 +13,8 @@ use std::time::Duration;
 use prometheus::core::{Desc, Describer as _, Metric, MetricVecBuilder};
 use prometheus::{HistogramOpts, Opts, proto};
 
+use super::reading::Reading;
+
 /// Lines at most: beyond, memory per series would cost more than it saves.
 const MOST_LINES: usize = 16;
 
@@ -54,15 +56,6 @@ pub struct UpDown(Arc<Numbers>);
 /// A distribution of durations, exported in seconds.
 #[derive(Clone, Debug)]
 pub struct Histogram(Arc<Distribution>);
-
-/// What a histogram had counted at one moment, or between two.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Reading {
-    /// Upper bounds in nanoseconds; the last count is of what was above all of them.
-    limits: Box<[u64]>,
-    counts: Vec<u64>,
-    sum: u64,
-}
 
 #[derive(Debug)]
 struct Numbers {
@@ -146,49 +139,7 @@ impl Histogram {
     /// What was counted so far. For views and tests: it reads every line.
     pub fn read(&self) -> Reading {
         let counts = (0..=self.0.limits.len()).map(|bucket| self.0.sum(bucket + 1)).collect();
-        Reading { limits: self.0.limits.clone(), counts, sum: self.0.sum(0) }
-    }
-}
-
-impl Reading {
-    /// What was counted since an earlier reading of the same histogram.
-    pub fn since(&self, before: &Self) -> Self {
-        let earlier = before.counts.iter().copied().chain(std::iter::repeat(0));
-        Self {
-            limits: self.limits.clone(),
-            counts: self.counts.iter().zip(earlier).map(|(now, before)| now.saturating_sub(before)).collect(),
-            sum: self.sum.saturating_sub(before.sum),
-        }
-    }
-
-    /// How many durations.
-    pub fn count(&self) -> u64 {
-        self.counts.iter().sum()
-    }
-
-    /// Their mean; none of none.
-    pub fn mean(&self) -> Option<Duration> {
-        self.sum.checked_div(self.count()).map(Duration::from_nanos)
-    }
-
-    /// The duration that this share of them was not above, `share` from 0 to 1: estimated within its bucket, as
-    /// Prometheus' `histogram_quantile` does. Above all bounds it is the last bound.
-    pub fn quantile(&self, share: f64) -> Option<Duration> {
-        let count = self.count();
-        if count == 0 {
-            return None;
-        }
-        let rank = share.clamp(0.0, 1.0) * count as f64;
-        let (mut below, mut lower) = (0.0, 0_u64);
-        for (limit, n) in self.limits.iter().zip(&self.counts) {
-            let within = *n as f64;
-            if within > 0.0 && below + within >= rank {
-                let part = (limit - lower) as f64 * ((rank - below) / within);
-                return Some(Duration::from_nanos(lower + part as u64));
-            }
-            (below, lower) = (below + within, *limit);
-        }
-        self.limits.last().copied().map(Duration::from_nanos)
+        Reading::new(self.0.limits.clone(), counts, self.0.sum(0))
     }
 }
 
@@ -362,23 +313,5 @@ mod tests {
         let counts: Vec<_> = shown.get_bucket().iter().map(proto::Bucket::cumulative_count).collect();
         assert_eq!(counts, [2, 4, 5]);
         assert_eq!(shown.get_sample_count(), 7);
-    }
-
-    #[test]
-    fn a_quantile_is_estimated_within_its_bucket() {
-        let opts = HistogramOpts::new("a_seconds", "A.").buckets(vec![1.0, 2.0, 4.0]);
-        let histogram = Histograms.build::<&str>(&opts, &[]).unwrap();
-        assert_eq!(histogram.read().quantile(0.5), None);
-        let before = histogram.read();
-        for millis in [1500, 1500, 3000, 3000] {
-            histogram.observe(Duration::from_millis(millis));
-        }
-        let since = histogram.read().since(&before);
-        assert_eq!((since.count(), since.mean()), (4, Some(Duration::from_millis(2250))));
-        for (share, expected) in [(0.0, 1000), (0.25, 1500), (0.5, 2000), (0.75, 3000), (1.0, 4000)] {
-            assert_eq!(since.quantile(share), Some(Duration::from_millis(expected)), "{share}");
-        }
-        histogram.observe(Duration::from_secs(60));
-        assert_eq!(histogram.read().quantile(1.0), Some(Duration::from_secs(4)), "the last bound");
     }
 }
