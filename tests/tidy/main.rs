@@ -1,4 +1,4 @@
-//! Checks of the code base itself, without running it: sizes, names, layers, documents, keys, metrics, alerts, wording.
+//! Checks of the code base itself, without running it: sizes, names, layers, documents, keys, metrics, log fields, alerts, wording.
 //!
 //! Each rule collects every finding before it fails, so that one run shows all of them.
 
@@ -7,6 +7,7 @@ mod conf;
 mod defects;
 mod docs;
 mod layering;
+mod log_fields;
 mod metrics;
 mod rooms;
 mod source;

@@ -49,6 +49,7 @@ macro_rules! access {
             error.kind = $outcome.error.map(|error| error.code().word()),
             error.chain = $outcome.error.and_then(ApiError::chain),
             client.address = $seen.client.map(tracing::field::display),
+            cache.outcome = $outcome.cache,
             duration_ms = $seen.started.elapsed().as_secs_f64() * 1000.0,
             bytes_out = $outcome.bytes,
             $message
@@ -62,6 +63,7 @@ struct Outcome<'a> {
     status: Option<u16>,
     error: Option<&'a ApiError>,
     bytes: Option<u64>,
+    cache: Option<&'static str>,
 }
 
 impl Seen {
@@ -85,7 +87,12 @@ impl Seen {
         self.is_answered = true;
         let status = response.status().as_u16();
         self.count(status);
-        let outcome = Outcome { status: Some(status), error, bytes: response.body().size_hint().exact() };
+        let outcome = Outcome {
+            status: Some(status),
+            error,
+            bytes: response.body().size_hint().exact(),
+            cache: cached(response),
+        };
         self.record(outcome);
         if error.is_some_and(|error| error.code() == Code::Internal) {
             access!(error, self, outcome, "request failed");
@@ -128,6 +135,14 @@ impl Seen {
     fn template(&self) -> &str {
         self.route.as_ref().map_or(NO_ROUTE, MatchedPath::as_str)
     }
+}
+
+/// What `X-Cache` says, in the words of the log.
+fn cached(response: &Response) -> Option<&'static str> {
+    let word = response.headers().get("x-cache")?.as_bytes();
+    [("hit", "HIT"), ("miss", "MISS"), ("stale", "STALE")]
+        .into_iter()
+        .find_map(|(own, shown)| (word == shown.as_bytes()).then_some(own))
 }
 
 impl Drop for Seen {
