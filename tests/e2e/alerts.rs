@@ -1,5 +1,7 @@
 //! Each problem is told once, by whichever process may tell it, and so is its end; driven by its real cause.
 
+mod fleet;
+
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
