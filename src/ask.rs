@@ -6,9 +6,13 @@ use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
+use serde_json::Value;
 
 /// For connecting.
 const CONNECT: Duration = Duration::from_secs(2);
+
+/// For what a node is asked to do: a message to a channel may take a while.
+const NODE: Duration = Duration::from_secs(60);
 
 /// The largest answer that is read, in bytes.
 const MOST: u64 = 16 * 1024 * 1024;
@@ -89,6 +93,33 @@ pub(crate) fn get(address: &str, path: &str) -> anyhow::Result<String> {
     Ok(answer.body)
 }
 
+/// Asks a node of the app for JSON, or to change something, with somebody's token.
+///
+/// # Errors
+///
+/// When nobody answers in time, and what the node says when it does not do it.
+pub(crate) fn node(
+    address: &str,
+    token: Option<&str>,
+    method: &str,
+    path: &str,
+    body: &Value,
+) -> anyhow::Result<Value> {
+    let mut headers = vec![("Content-Type", "application/json".to_owned())];
+    headers.extend(token.map(|token| ("Authorization", format!("Bearer {token}"))));
+    let body = if body.is_null() { String::new() } else { body.to_string() };
+    let asked = Asked { method, path, headers: &headers, body: &body, patience: NODE };
+    let answer = asked.send(address).with_context(|| format!("could not ask the node at {address}"))?;
+    let value: Value = serde_json::from_str(&answer.body).unwrap_or_default();
+    if (200..300).contains(&answer.status) {
+        return Ok(value);
+    }
+    let said = value["message"].as_str().unwrap_or("no reason was given");
+    let hint =
+        if answer.status == 401 { " Make one with `cirque app token create`, for an admin." } else { "" };
+    bail!("the node answered {}: {said}{hint}", answer.status)
+}
+
 /// Whether a part says that it is ready.
 pub(crate) fn is_ready(address: SocketAddr) -> bool {
     get(&address.to_string(), "/readyz").is_ok()
@@ -97,8 +128,7 @@ pub(crate) fn is_ready(address: SocketAddr) -> bool {
 /// Whether the edge finds this many backends available and has probed each.
 pub(crate) fn all_available(admin: SocketAddr, wanted: usize) -> bool {
     let state = get(&admin.to_string(), "/v1/upstreams").ok();
-    let state =
-        state.and_then(|state| serde_json::from_str::<serde_json::Value>(&state).ok()).unwrap_or_default();
+    let state = state.and_then(|state| serde_json::from_str::<Value>(&state).ok()).unwrap_or_default();
     let backends = state["upstreams"][0]["backends"].as_array().map(Vec::as_slice).unwrap_or_default();
     backends.iter().filter(|backend| backend["probe"] == "up" && backend["available"] == true).count()
         == wanted

@@ -2,6 +2,7 @@
 
 mod alerts;
 mod app;
+mod log;
 mod proxy;
 
 use std::future::Future;

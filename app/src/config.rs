@@ -230,6 +230,8 @@ pub struct Queue {
     pub keep_done: Duration,
     /// How long jobs that were buried are kept.
     pub keep_buried: Duration,
+    /// Where a process that only works answers; `None` for nowhere.
+    pub listen: Option<std::net::SocketAddr>,
     /// `[queue.default]`.
     pub default: QueueLimits,
     /// `[queue.mail]`.

@@ -100,6 +100,16 @@ pub const FORGET: &Kind = &Kind {
     longest_wait: secs(600),
 };
 
+/// Publishes posts whose moment has come. One that fails is tried again by the next tick anyhow.
+pub const PUBLISH_SCHEDULED: &Kind = &Kind {
+    name: "publish_scheduled",
+    queue: Queue::Default,
+    tries: 3,
+    time: secs(60),
+    first_wait: secs(2),
+    longest_wait: secs(15),
+};
+
 /// Every kind.
 pub const ALL: &[&Kind] = &[
     CLEAR_POST_CACHE,
@@ -111,6 +121,7 @@ pub const ALL: &[&Kind] = &[
     MAIL_CONFIRMATION,
     CALL_WEBHOOK,
     FORGET,
+    PUBLISH_SCHEDULED,
 ];
 
 /// The kind of this name.

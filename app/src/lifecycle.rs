@@ -9,7 +9,7 @@ const SERVING: u8 = 0;
 const LEAVING: u8 = 1;
 const DRAINING: u8 = 2;
 
-/// The life of one process of a node, seen by all its parts. `serve` is the only writer.
+/// The life of one process of a node, seen by all its parts. `serve` or `work` is the only writer.
 #[derive(Clone, Debug, Default)]
 pub struct Lifecycle(Arc<AtomicU8>);
 

@@ -7,6 +7,7 @@ mod forget;
 mod mail_confirmation;
 mod mail_subscriber;
 mod notify_subscribers;
+mod publish_scheduled;
 mod track_post_analytics;
 mod update_sitemap;
 
@@ -14,6 +15,7 @@ use std::time::Duration;
 
 use crate::jobs;
 use crate::mail::Mailer;
+use crate::posts::schedule;
 use crate::queue::leader::Schedule;
 use crate::queue::worker::{Duties, Worker};
 use crate::queue::{Delivery, Failed, Handlers, Kind, Queue, Work};
@@ -33,15 +35,24 @@ const DOERS: &[(&Kind, Doer)] = &[
     (jobs::CALL_WEBHOOKS, call_webhooks::run),
     (jobs::CALL_WEBHOOK, call_webhook::run),
     (jobs::FORGET, forget::run),
+    (jobs::PUBLISH_SCHEDULED, publish_scheduled::run),
 ];
 
 /// What is done again and again, by one process for all.
-const SCHEDULES: &[Schedule] = &[Schedule {
-    name: "forget",
-    kind: jobs::FORGET,
-    every: Duration::from_secs(3600),
-    offset: Duration::from_secs(7 * 60),
-}];
+const SCHEDULES: &[Schedule] = &[
+    Schedule {
+        name: "forget",
+        kind: jobs::FORGET,
+        every: Duration::from_secs(3600),
+        offset: Duration::from_secs(7 * 60),
+    },
+    Schedule {
+        name: "publish_scheduled",
+        kind: jobs::PUBLISH_SCHEDULED,
+        every: schedule::EVERY,
+        offset: Duration::ZERO,
+    },
+];
 
 /// What a worker of this version can do.
 #[derive(Clone, Debug)]

@@ -1,12 +1,9 @@
 //! Every route of the API in one table, and the one layer around them.
 
 use axum::Router;
-use axum::extract::State;
 use axum::middleware::from_fn_with_state;
-use axum::response::Response;
 use axum::routing::{MethodRouter, delete, get, post};
-use cirque_shared::exposition;
-use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
+use http::{Method, Uri};
 
 use crate::authors::Author;
 use crate::catalog::{Kind as _, handlers as catalog};
@@ -15,11 +12,11 @@ use crate::error::{ApiError, Code};
 use crate::identity::handlers as identity;
 use crate::posts::{edit, handlers as posts, search, stats, v1, v2};
 use crate::state::AppState;
-use crate::steering::handlers as queue;
+use crate::steering::{handlers as queue, webhooks};
 use crate::subscriptions as subscriptions_paths;
 use crate::subscriptions::handlers as subscriptions;
 use crate::tags::Tag;
-use crate::{alerting, alerts, answer, feeds, health, index, middleware, openapi};
+use crate::{alerting, alerts, feeds, health, index, log_levels, middleware, openapi, scrape};
 
 const V1_POST: &str = "/api/v1/posts/{slug}";
 const V1_CATEGORY: &str = "/api/v1/categories/{slug}";
@@ -45,6 +42,10 @@ const QUEUE_RETRY: &str = "/api/admin/queue/jobs/{id}/retry";
 const QUEUE_DISCARD: &str = "/api/admin/queue/jobs/{id}/discard";
 const QUEUE_PAUSE: &str = "/api/admin/queue/{queue}/pause";
 const QUEUE_RESUME: &str = "/api/admin/queue/{queue}/resume";
+const WEBHOOKS: &str = "/api/admin/webhooks";
+const WEBHOOK: &str = "/api/admin/webhooks/{id}";
+const WEBHOOK_ENABLE: &str = "/api/admin/webhooks/{id}/enable";
+const LOG: &str = "/api/admin/log";
 const HEALTH: &str = "/api/health";
 const METRICS: &str = "/api/metrics";
 const LIVE: &str = "/livez";
@@ -83,6 +84,10 @@ pub const TEMPLATES: &[&str] = &[
     QUEUE_DISCARD,
     QUEUE_PAUSE,
     QUEUE_RESUME,
+    WEBHOOKS,
+    WEBHOOK,
+    WEBHOOK_ENABLE,
+    LOG,
     feeds::SITEMAP,
     feeds::SITEMAP_PART,
     feeds::FEED,
@@ -100,7 +105,7 @@ pub const TEMPLATES: &[&str] = &[
     READY,
 ];
 
-fn routes() -> [(&'static str, MethodRouter<AppState>); 46] {
+fn routes() -> [(&'static str, MethodRouter<AppState>); 50] {
     [
         (v1::PATH, get(posts::v1_list).post(edit::create)),
         (V1_POST, get(posts::v1_single).put(edit::change).patch(edit::change).delete(edit::delete)),
@@ -133,6 +138,10 @@ fn routes() -> [(&'static str, MethodRouter<AppState>); 46] {
         (QUEUE_DISCARD, post(queue::discard)),
         (QUEUE_PAUSE, post(queue::pause)),
         (QUEUE_RESUME, post(queue::resume)),
+        (WEBHOOKS, get(webhooks::list).post(webhooks::add)),
+        (WEBHOOK, delete(webhooks::remove)),
+        (WEBHOOK_ENABLE, post(webhooks::enable)),
+        (LOG, get(log_levels::show).put(log_levels::set).delete(log_levels::reset)),
         (feeds::SITEMAP, get(feeds::sitemap)),
         (feeds::SITEMAP_PART, get(feeds::sitemap_part)),
         (feeds::FEED, get(feeds::feed)),
@@ -145,7 +154,7 @@ fn routes() -> [(&'static str, MethodRouter<AppState>); 46] {
         (alerting::TEST, post(alerting::test)),
         (alerts::WORD, get(alerting::word)),
         (HEALTH, get(health::health)),
-        (METRICS, get(metrics)),
+        (METRICS, get(scrape::metrics)),
         (LIVE, get(health::live)),
         (READY, get(health::ready)),
     ]
@@ -160,24 +169,6 @@ pub fn router(state: &AppState) -> Router {
         .fallback(no_route)
         .layer(from_fn_with_state(state.clone(), middleware::around))
         .with_state(state.clone())
-}
-
-/// `GET /api/metrics`: everything in the text format of Prometheus, or of OpenMetrics for those who prefer it.
-///
-/// # Errors
-///
-/// 503 when the supervisor does not say what all processes of the node have counted: a gap is better than a number
-/// that is too small.
-async fn metrics(State(state): State<AppState>, headers: HeaderMap) -> Result<Response, ApiError> {
-    let text = match state.supervisor.get() {
-        Some(supervisor) => supervisor.total().await.ok_or_else(|| {
-            ApiError::new(Code::Overloaded, "The processes of this node could not be counted in time.")
-        })?,
-        None => state.metrics_text(),
-    };
-    let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
-    let (media_type, text) = exposition::shown(text, accept);
-    Ok(answer::of(StatusCode::OK, text.into(), HeaderValue::from_static(media_type)))
 }
 
 async fn no_route(uri: Uri) -> ApiError {

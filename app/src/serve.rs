@@ -17,7 +17,7 @@ use crate::alerting::Look;
 use crate::config::{Config, Server};
 use crate::lifecycle::Ending;
 use crate::metrics::ConnectionMetrics;
-use crate::posts::{popularity, schedule};
+use crate::posts::popularity;
 use crate::queue::Queue;
 use crate::router::{TEMPLATES, router};
 use crate::state::{AppState, Unready};
@@ -157,7 +157,6 @@ impl Node {
         let node = self.state.node.to_str().unwrap_or_default().to_owned();
         tracing::info!(node, address = %self.address, "node is listening");
         let stop = CancellationToken::new();
-        let scheduling = tokio::spawn(schedule::run(self.state.clone(), stop.clone()));
         let ordering = tokio::spawn(popularity::run(self.state.clone(), stop.clone()));
         let look = Arc::new(Look::new(self.state.clone()));
         let alerting = self.state.watch.clone().run(look, stop.clone().cancelled_owned());
@@ -198,7 +197,7 @@ impl Node {
             }
         }
         let _ = tokio::time::timeout(CLOSING, async {
-            tokio::join!(scheduling, ordering, alerting, counting, viewing, noticing)
+            tokio::join!(ordering, alerting, counting, viewing, noticing)
         })
         .await;
         let _ = tokio::time::timeout(self.grace_period + CLOSING, working).await;

@@ -1,6 +1,7 @@
 //! Decides how a person steers the jobs of a database without being a worker: over a database of their own or a node's.
 
 pub mod handlers;
+pub mod webhooks;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,5 +1,7 @@
 //! Decides what a process does that only works: jobs until it is told to stop; and how every process counts them.
 
+mod answers;
+
 use std::time::Duration;
 
 use cirque_shared::notify::{self, Word};
@@ -7,6 +9,7 @@ use cirque_shared::shutdown::{Request, Signals};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
+use crate::lifecycle::Ending;
 use crate::listeners;
 use crate::metrics::QueueNumbers;
 use crate::queue::{Queue, look};
@@ -17,6 +20,9 @@ use cirque_shared::report::chain;
 /// How often jobs are counted.
 const EVERY: Duration = Duration::from_secs(5);
 
+/// How long what is being answered at the end may take.
+const CLOSING: Duration = Duration::from_secs(1);
+
 /// Works at these queues until SIGTERM or SIGINT, then finishes what it has in hand.
 ///
 /// # Errors
@@ -25,7 +31,11 @@ const EVERY: Duration = Duration::from_secs(5);
 pub async fn run(config: Config, queues: Vec<Queue>) -> anyhow::Result<()> {
     let mut signals = Signals::listen()?;
     let state = AppState::open(&config, &[]).await?;
-    let stop = CancellationToken::new();
+    let acceptor = match config.queue.listen {
+        Some(address) => Some(answers::listen(&config, &state, address).await?),
+        None => None,
+    };
+    let (stop, ended) = (CancellationToken::new(), CancellationToken::new());
     let working = listeners::worker(&state, queues, config.server.grace_period).run(stop.clone());
     let stopping = async {
         while signals.next().await != Request::Stop {
@@ -33,17 +43,25 @@ pub async fn run(config: Config, queues: Vec<Queue>) -> anyhow::Result<()> {
         }
         tracing::info!("worker is stopping");
         notify::tell(Word::Stopping);
+        state.lifecycle.end(&Ending::Stop);
         stop.cancel();
     };
-    let ended = CancellationToken::new();
     let noticing = exchange_notices(state.clone(), stop.clone());
     let working = async {
         tokio::join!(working, stopping, noticing);
         ended.cancel();
     };
+    let all = async {
+        tokio::join!(
+            working,
+            observe(state.clone(), ended.clone()),
+            answers::run(acceptor, state.clone(), ended.clone()),
+            state.tell_traces(ended.cancelled()),
+        );
+    };
     notify::tell(Word::Ready);
     tokio::select! {
-        _ = async { tokio::join!(working, state.tell_traces(ended.cancelled())) } => {}
+        () = all => {}
         () = notify::stay_alive() => {}
     }
     state.db.close().await;

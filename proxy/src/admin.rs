@@ -5,6 +5,7 @@ mod alerts;
 mod answer;
 mod api;
 mod explain;
+mod log;
 mod view;
 
 use std::convert::Infallible;

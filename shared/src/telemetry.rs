@@ -1,7 +1,11 @@
 //! Decides where the process's own log lines go and how they look; the access log is not among them.
 
-use tracing_subscriber::EnvFilter;
+pub mod levels;
+
 use tracing_subscriber::fmt::format::FmtSpan;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, reload};
 
 use crate::config::{Problems, Read, Value, wrong_type};
 
@@ -76,13 +80,17 @@ pub fn init(level: Level, format: Format, quiet: &[&str], silent: &[&str]) {
     for target in silent {
         directives.push_str(&format!(",{target}=off"));
     }
-    let builder = tracing_subscriber::fmt()
-        .with_writer(std::io::stderr)
-        .with_env_filter(EnvFilter::new(directives))
-        .with_span_events(FmtSpan::NONE);
-    // An error here means that a subscriber is already in place: the first one wins.
-    let _ = match format {
-        Format::Json => builder.json().flatten_event(true).with_current_span(false).try_init(),
-        Format::Text => builder.with_target(false).try_init(),
+    let (filter, handle) = reload::Layer::new(EnvFilter::new(&directives));
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_span_events(FmtSpan::NONE);
+    let log = tracing_subscriber::registry().with(filter);
+    let started = match format {
+        Format::Json => log
+            .with(lines.json().flatten_event(true).with_current_span(false).with_span_list(false))
+            .try_init(),
+        Format::Text => log.with(lines.with_target(false)).try_init(),
     };
+    // An error means that a subscriber is already in place: the first one wins.
+    if started.is_ok() {
+        levels::note(handle, level.directive(), directives);
+    }
 }

@@ -10,10 +10,7 @@ use serde_json::{Value, json};
 
 use super::proxy::remote::Remote;
 use super::{Failure, say};
-use crate::ask::Asked;
-
-/// How long a channel may take, and some more.
-const PATIENCE: Duration = Duration::from_secs(60);
+use crate::ask;
 
 /// Commands about alerts.
 #[derive(Debug, Subcommand)]
@@ -221,22 +218,8 @@ impl Whom {
             let text = self.edge.ask(method, &format!("/v1/alerts{path}"), body, "")?;
             return Ok(serde_json::from_str(&text).context("the edge's answer was not JSON")?);
         };
-        let mut headers = vec![("Content-Type", "application/json".to_owned())];
-        if let Some(token) = self.edge.token() {
-            headers.push(("Authorization", format!("Bearer {token}")));
-        }
-        let body = if body.is_null() { String::new() } else { body.to_string() };
         let path = format!("/api/alerts{path}");
-        let asked = Asked { method, path: &path, headers: &headers, body: &body, patience: PATIENCE };
-        let answer = asked.send(address).with_context(|| format!("could not ask the node at {address}"))?;
-        let value: Value = serde_json::from_str(&answer.body).unwrap_or_default();
-        if (200..300).contains(&answer.status) {
-            return Ok(value);
-        }
-        let said = value["message"].as_str().unwrap_or("no reason was given");
-        let hint =
-            if answer.status == 401 { " Make one with `cirque app token create`, for an admin." } else { "" };
-        Err(anyhow::anyhow!("the node answered {}: {said}{hint}", answer.status).into())
+        Ok(ask::node(address, self.edge.token(), method, &path, body)?)
     }
 
     fn tell(&self, answer: &Value, lines: impl FnOnce(&Value) -> Vec<String>) {

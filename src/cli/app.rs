@@ -14,7 +14,7 @@ use cirque_app::queue::Queue;
 use clap::{Args, Subcommand};
 use serde_json::Value;
 
-use super::{Failure, block_on, say};
+use super::{Failure, block_on, log, say};
 use crate::ask::Asked;
 
 /// Commands of the app tier.
@@ -46,6 +46,11 @@ pub(super) enum Command {
     /// Tokens: what programs get in with.
     #[command(subcommand)]
     Token(accounts::Token),
+    /// Show which lines a running node writes to its log, or let it write others for a while; for admins.
+    #[command(
+        after_help = "Example:\n  cirque app log cirque_app::queue=debug --for 5m --app 127.0.0.1:8001"
+    )]
+    Log(log::NodeLog),
     /// Check the configuration, the database and its schema; or, with --live, a node that runs.
     #[command(
         after_help = "Example:\n  cirque app check --database sqlite:var/app.db\n  cirque app check --live http://127.0.0.1:8001"
@@ -97,6 +102,9 @@ pub(super) struct Work {
     /// Jobs at once instead of the file's.
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1000))]
     jobs: Option<u16>,
+    /// Answer /livez, /readyz and /api/metrics here, instead of at the file's queue.listen.
+    #[arg(long, value_name = "ADDR")]
+    listen: Option<std::net::SocketAddr>,
 }
 
 /// What to fill in.
@@ -161,12 +169,14 @@ pub(super) fn run(command: Command) -> Result<(), Failure> {
             let mut config = work.place.load()?;
             // Who says `work` means it, whatever the nodes are told.
             config.queue.workers = work.jobs.map_or(config.queue.workers.max(1), usize::from);
+            config.queue.listen = work.listen.or(config.queue.listen);
             cirque_shared::telemetry::init(config.log.level, config.log.format, &["sqlx", "hyper"], &[]);
             let queues = if work.queues.is_empty() { Queue::ALL.to_vec() } else { work.queues };
             Ok(block_on(cirque_app::work::run(config, queues))??)
         }
         Command::Queue(command) => queue::run(&command),
         Command::Webhook(command) => webhook::run(&command),
+        Command::Log(asked) => log::node(&asked),
         Command::User(command) => accounts::user(&command),
         Command::Token(command) => accounts::token(&command),
         Command::Check { live: Some(address), .. } => live(&address),

@@ -11,7 +11,7 @@ use cirque_proxy::handover::{Heir, Inheritance};
 use cirque_shared::config::units::parse_duration;
 use clap::{Args, Subcommand};
 
-use super::{Failure, say};
+use super::{Failure, log, say};
 use remote::{Remote, Which, Why};
 
 /// Commands of the edge.
@@ -141,6 +141,14 @@ pub(super) enum Command {
         #[command(flatten)]
         remote: Remote,
     },
+    /// Show which lines the running edge writes to its log, or let it write others for a while.
+    #[command(after_help = "Example:\n  cirque proxy log cirque_proxy=debug --for 5m")]
+    Log {
+        #[command(flatten)]
+        wish: log::Wish,
+        #[command(flatten)]
+        remote: Remote,
+    },
     /// Make a token for the admin interface, and the line for server.admin_tokens that lets its holder in.
     #[command(after_help = "Example:\n  cirque proxy token deploy --scope change")]
     Token {
@@ -201,6 +209,7 @@ pub(super) fn run(command: Command) -> Result<(), Failure> {
             remote.explain(&asked, &headers)
         }
         Command::Upgrade { remote, why } => remote.upgrade(&why),
+        Command::Log { wish, remote } => log::edge(&wish, &remote),
         Command::Token { name, scope } => token(&name, &scope),
     }
 }

@@ -18,6 +18,7 @@ mod guide;
 mod http1;
 mod http2;
 mod limits;
+mod log_levels;
 mod monitoring;
 mod node;
 mod observability;

@@ -2,6 +2,7 @@
 
 mod fanout;
 mod kills;
+mod workers;
 mod zombie;
 
 use std::path::{Path, PathBuf};
@@ -142,5 +143,8 @@ fn jobs_are_seen_and_steered_from_the_command_line() {
     site.app(&["queue", "retry", &id]);
     site.app(&["queue", "resume", "default"]);
     site.wait_until_all_is_done(BOUND);
-    assert_eq!(site.number("SELECT count(*) FROM jobs WHERE state = 'done'"), 4);
+    assert_eq!(
+        site.number("SELECT count(*) FROM jobs WHERE state = 'done' AND kind <> 'publish_scheduled'"),
+        4
+    );
 }

@@ -206,6 +206,8 @@ cirque_shared::raw! {
         pub keep_done: Duration,
         /// 1h to 8760h.
         pub keep_buried: Duration,
+        /// An address with a port; "" for nowhere.
+        pub listen: String,
         /// `[queue.default]`.
         pub default: QueueLimits,
         /// `[queue.mail]`.

@@ -287,7 +287,7 @@ const BATCH: u64 = 50;
 /// # Errors
 ///
 /// Those of the database.
-pub async fn publish_due(writer: &mut Writer<'_>, now: Moment) -> Result<usize, Error> {
+pub async fn publish_due(writer: &mut Writer<'_>, cause: &Cause, now: Moment) -> Result<usize, Error> {
     let due = Query::select()
         .columns(Columns::all().iter().map(Column::name))
         .from(TABLE)
@@ -320,7 +320,7 @@ pub async fn publish_due(writer: &mut Writer<'_>, now: Moment) -> Result<usize, 
         tags.extend(touched_and_counted(&[(post, &of_post)], None, Some(post.category_id)));
         let public = Post { status: Status::Published.word().to_owned(), ..post.clone() };
         if let Some(event) = events_of::changed(Some(post), &public) {
-            events::record(writer, &event, &Cause::none(), now).await?;
+            events::record(writer, &event, cause, now).await?;
         }
     }
     changes::bump(writer, &tags).await?;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use anyhow::{bail, ensure};
+use anyhow::ensure;
 use cirque_shared::metrics::Registry;
 
 use super::store::{self, Listed};
@@ -15,6 +15,37 @@ use crate::moment::Moment;
 use crate::outbound::Outbound;
 
 const SECRET_BYTES: usize = 32;
+
+/// Why a webhook cannot be added.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unwanted {
+    /// It cannot be called there.
+    #[error("{url} {reason}")]
+    Url {
+        /// Where.
+        url: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// There is no such event to hear of.
+    #[error("{0:?} is no event to hear of; there are {list}", list = events::PUBLIC.join(", "))]
+    Event(String),
+}
+
+/// The events that a webhook hears of, as they are kept: those named, or all of them.
+///
+/// # Errors
+///
+/// See [`Unwanted`].
+pub fn wanted(outbound: &Outbound, url: &str, events: &[String]) -> Result<String, Unwanted> {
+    if let Err(reason) = outbound.checked(url) {
+        return Err(Unwanted::Url { url: url.to_owned(), reason });
+    }
+    if let Some(unknown) = events.iter().find(|event| !events::PUBLIC.contains(&event.as_str())) {
+        return Err(Unwanted::Event(unknown.clone()));
+    }
+    Ok(if events.is_empty() { events::PUBLIC.join(" ") } else { events.join(" ") })
+}
 
 /// The webhooks of one database.
 #[derive(Debug)]
@@ -41,24 +72,18 @@ impl Webhooks {
     ///
     /// When the address or an event is none; those of the database.
     pub async fn add(&self, url: &str, events: &[String]) -> anyhow::Result<(i64, String)> {
-        if let Err(reason) = self.outbound.checked(url) {
-            bail!("{url}: {reason}");
-        }
-        let events: Vec<&str> = if events.is_empty() {
-            events::PUBLIC.to_vec()
-        } else {
-            events.iter().map(String::as_str).collect()
-        };
-        for event in &events {
-            let known = events::PUBLIC.contains(event);
-            ensure!(known, "{event:?} is no event to hear of; there are {}", events::PUBLIC.join(", "));
-        }
+        let events = wanted(&self.outbound, url, events)?;
         let mut secret = [0; SECRET_BYTES];
         getrandom::fill(&mut secret)?;
         let mut writer = self.db.write().await?;
-        let id = store::add(&mut writer, (url, &secret), &events.join(" "), Moment::now()).await?;
+        let id = store::add(&mut writer, (url, &secret), &events, Moment::now()).await?;
         writer.commit().await?;
         Ok((id, written(&secret)))
+    }
+
+    /// Over a database that is open already.
+    pub fn over(db: Db, outbound: Outbound) -> Self {
+        Self { db, outbound }
     }
 
     /// Every webhook.

@@ -2,6 +2,7 @@
 
 use axum::body::Body;
 use cirque_app::body::Rule;
+use cirque_app::cause::Cause;
 use cirque_app::identity::Ability;
 use cirque_app::moment::Moment;
 use cirque_app::posts::fields::NEW;
@@ -421,16 +422,20 @@ async fn defect_09_scheduled_posts_are_published_once_whatever_the_number_of_nod
     }
     assert_eq!(site.get("/api/v1/posts/later-7").await.status.as_u16(), 404);
     let moment = Moment::parse("2098-01-01T06:00:00Z").unwrap();
-    assert_eq!(schedule::publish(&site.state, Moment(moment.0 - 1)).await.unwrap(), 0);
+    assert_eq!(schedule::publish(&site.state, &Cause::none(), Moment(moment.0 - 1)).await.unwrap(), 0);
     let nodes = (0..4).map(|_| {
         let state = site.state.clone();
-        tokio::spawn(async move { schedule::publish(&state, moment).await.unwrap() })
+        tokio::spawn(async move { schedule::publish(&state, &Cause::none(), moment).await.unwrap() })
     });
     let mut published = 0;
     for node in nodes.collect::<Vec<_>>() {
         published += node.await.unwrap();
     }
-    assert_eq!(published + schedule::publish(&site.state, moment).await.unwrap(), 120, "none twice");
+    assert_eq!(
+        published + schedule::publish(&site.state, &Cause::none(), moment).await.unwrap(),
+        120,
+        "none twice"
+    );
     let sql = format!(
         "SELECT count(*) FROM posts WHERE status = 'published' AND published_at = {} AND scheduled_at IS NULL",
         moment.0

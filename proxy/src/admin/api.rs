@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::answer::{self, Answer};
-use super::{Desk, access, alerts, explain, view};
+use super::{Desk, access, alerts, explain, log, view};
 use crate::config::policy::Scope;
 use crate::control::{Applied, Author, Edit, Instruction, Refused};
 use crate::operator::Duty;
@@ -21,7 +21,7 @@ use crate::site::Site;
 const MOST_BODY: usize = 64 * 1024;
 
 const PATHS: &str = "there are /livez, /readyz, /metrics, /v1/alerts, /v1/config, /v1/config/diff, /v1/explain, /v1/history, \
-                     /v1/reload, /v1/rollback, /v1/routes, /v1/upgrade and /v1/upstreams\n";
+                     /v1/log, /v1/reload, /v1/rollback, /v1/routes, /v1/upgrade and /v1/upstreams\n";
 
 /// Answers a request.
 pub(super) async fn answer(desk: &Desk, request: Request<Incoming>) -> Answer {
@@ -80,6 +80,7 @@ async fn look(desk: &Desk, parts: &[&str], query: &str, accept: Option<&str>) ->
             answer::typed(StatusCode::OK, media_type, text)
         }
         ["v1", "alerts", rest @ ..] => alerts::look(desk, rest).await,
+        ["v1", "log"] => log::look(),
         ["v1", "config"] => {
             let (tag, text) = desk.control.current().await;
             answer::tagged(answer::typed(StatusCode::OK, "application/toml", text), &tag)
@@ -142,6 +143,9 @@ async fn change(desk: &Desk, method: &Method, parts: &[&str], body: &Bytes, auth
     let control = &desk.control;
     if let ["v1", "alerts", rest @ ..] = parts {
         return alerts::change(desk, method.as_str(), rest, body, author).await;
+    }
+    if let ["v1", "log"] = parts {
+        return log::change(method.as_str(), body, author);
     }
     let outcome = match (method.as_str(), parts) {
         ("POST", ["v1", "reload"]) => control.reload(author).await,

@@ -17,7 +17,13 @@ pub(super) fn queue(raw: raw::Queue, problems: &mut Problems) -> Queue {
     let lease = duration("queue.lease", raw.lease, S(1), S(HOUR));
     let keep_done = duration("queue.keep_done", raw.keep_done, S(60), S(YEAR));
     let keep_buried = duration("queue.keep_buried", raw.keep_buried, S(HOUR), S(YEAR));
+    let listen = raw.listen.unwrap_or_default();
+    let address = listen.parse().ok();
+    if !listen.is_empty() && address.is_none() {
+        problems.push("queue.listen", format!("must be an address like \"127.0.0.1:9911\", got {listen:?}"));
+    }
     Queue {
+        listen: address,
         workers,
         poll,
         lease,

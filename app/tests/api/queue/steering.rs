@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use cirque_app::identity::Ability;
 use cirque_app::queue::look;
 use cirque_app::queue::steer::{self, Filter, Granted, Wish};
 use cirque_app::queue::{Queue, State};
+use serde_json::{Value, json};
 
 use super::{Bench, FAILING, QUICK, STUCK, all_over, count, jobs, new, start, until, worker, write};
 use crate::site::Site;
@@ -87,4 +89,45 @@ async fn a_list_is_bounded_and_goes_on_where_it_ended() {
     assert_eq!((first.len(), rest.len()), (20, 10));
     let none = Filter { queue: Some(Queue::Mail), ..Filter::default() };
     assert!(steer::list(db, &none, 20).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn webhooks_are_listed_added_enabled_and_removed_by_admins() {
+    const PATH: &str = "/api/admin/webhooks";
+    let site = Site::seeded(0).await;
+    let admin = site.data.token("ada", &[Ability::ManageQueue]).await;
+    let author = site.data.token("chiyo", &[Ability::ManageQueue]).await;
+    let without = site.data.token("ada", &[Ability::ReadPosts]).await;
+    let new = json!({ "url": "https://example.com/hook", "events": ["post.published"] });
+    assert_eq!(site.call("POST", PATH, None, &new).await.status.as_u16(), 401);
+    for token in [&author, &without] {
+        assert_eq!(site.call("POST", PATH, Some(token), &new).await.status.as_u16(), 403);
+    }
+    let made = site.call("POST", PATH, Some(&admin), &new).await;
+    assert_eq!(made.status.as_u16(), 201, "{}", made.body);
+    let made = made.json()["data"].clone();
+    assert!(made["secret"].as_str().unwrap().starts_with("whsec_"));
+    for (bad, why) in [
+        (json!({ "url": "http://127.0.0.1/hook" }), "inside our walls"),
+        (json!({ "url": "ftp://example.com" }), "must begin with http"),
+        (json!({ "url": "https://example.com", "events": ["post.eaten"] }), "is no event to hear of"),
+        (json!({ "url": "https://example.com", "colour": "red" }), "unknown field"),
+    ] {
+        let refused = site.call("POST", PATH, Some(&admin), &bad).await;
+        assert_eq!(refused.status.as_u16(), 422, "{bad}");
+        assert!(refused.body.contains(why), "{}", refused.body);
+    }
+    let listed = site.get_as(&admin, PATH).await.json()["data"].clone();
+    assert_eq!((listed.as_array().unwrap().len(), &listed[0]["url"]), (1, &new["url"]));
+    assert!(listed[0].get("secret").is_none() && listed[0]["disabled_at"].is_null());
+    let one = format!("{PATH}/{}", made["id"]);
+    site.data.change("UPDATE webhooks SET disabled_at = 1, failures = 30").await;
+    let enabled = site.call("POST", &format!("{one}/enable"), Some(&admin), &json!({})).await;
+    assert_eq!((enabled.status.as_u16(), &enabled.json()["data"]["disabled_at"]), (200, &Value::Null));
+    assert_eq!(site.call("DELETE", &one, Some(&admin), &json!({})).await.status.as_u16(), 204);
+    for (method, path) in
+        [("DELETE", one.clone()), ("POST", format!("{one}/enable")), ("DELETE", format!("{PATH}/x"))]
+    {
+        assert_eq!(site.call(method, &path, Some(&admin), &json!({})).await.status.as_u16(), 404, "{path}");
+    }
 }
