@@ -46,7 +46,7 @@ use self::store::Store;
 use self::verdict::{Verdict, judge};
 use self::watch::Watch;
 use crate::config::{self, Config};
-use crate::db::Db;
+use crate::db::{Db, Need, Session};
 use crate::error::ApiError;
 use crate::metrics::CacheMetrics;
 use crate::moment::{Clock, Moment};
@@ -132,6 +132,10 @@ impl Cache {
             self.0.metrics.bypass.inc();
             return Ok(entry::private(make().await?, caller));
         };
+        if !self.knows_what_caller_wrote().await {
+            self.0.metrics.bypass.inc();
+            return Ok(entry::private(make().await?, caller));
+        }
         let now = self.0.clock.now();
         let is_confirmed = self.0.watch.confirm(&self.0.db, now).await;
         let kept = store.get(&key);
@@ -170,6 +174,21 @@ impl Cache {
             Served::Miss | Served::Stale => self.0.metrics.miss.inc(),
         }
         entry.response(entry.origin, now, caller)
+    }
+
+    /// Whether this node knows of every change that its caller must see; asks where that is needed. What it does not know
+    /// of, it cannot tell from entries, so its caller is answered without them then.
+    async fn knows_what_caller_wrote(&self) -> bool {
+        match Session::current().map(|session| session.need()) {
+            None | Some(Need::Any) => true,
+            Some(Need::All) => false,
+            Some(Need::At(place)) => {
+                if !self.0.watch.has_come_to(place) {
+                    self.catch_up().await;
+                }
+                self.0.watch.has_come_to(place)
+            }
+        }
     }
 
     /// Waits for the answer, and takes `stale` when it fails or takes longer than `patience`.
@@ -240,7 +259,9 @@ impl Cache {
             }
         }
         let began = self.0.clock.now();
-        let made = landing.guard(making, self.0.time_limit).await;
+        // It must show all that is known to have changed, wherever it is read.
+        let session = Session::new(Need::At(known.position));
+        let made = session.scope(landing.guard(making, self.0.time_limit)).await;
         let (times, client_max_age) = (self.times(shelf), self.0.config.client_max_age);
         let outcome = made.map(|made| Arc::new(Entry::new(made, began, known, times.fresh, client_max_age)));
         match (&outcome, &self.0.store) {

@@ -145,7 +145,19 @@ impl Processes {
 pub struct Database {
     /// The database itself.
     pub location: Location,
-    /// Connections for reading.
+    /// Servers that are read from.
+    pub replicas: Vec<PostgresUrl>,
+    /// Servers one of which may become the primary in place of the first.
+    pub successors: Vec<PostgresUrl>,
+    /// How far behind the primary a replica may be.
+    pub max_lag: Duration,
+    /// How long a read waits for a replica that has its caller's writes.
+    pub replica_wait: Duration,
+    /// How long a caller's writes are remembered.
+    pub own_writes: Duration,
+    /// Reads at once that the primary takes over when no replica can answer.
+    pub max_fallback: usize,
+    /// Connections for reading, for each server that is read from.
     pub max_readers: u32,
     /// Connections for writing; SQLite has one, whatever this says.
     pub max_writers: u32,
@@ -157,6 +169,16 @@ pub struct Database {
     pub statement_timeout: Duration,
     /// From so long on a statement is logged as slow; zero: none is.
     pub slow_statement: Duration,
+}
+
+impl Database {
+    /// The same, whose statements take no longer than a request may, which is `limit`; what is less than a second counts as
+    /// one, so that the node can do its own work too.
+    #[must_use]
+    pub fn within(&self, limit: Duration) -> Self {
+        let limit = limit.max(Duration::from_secs(1));
+        Self { statement_timeout: self.statement_timeout.min(limit), ..self.clone() }
+    }
 }
 
 /// How accounts sign in.

@@ -317,6 +317,11 @@ impl From<db::Error> for ApiError {
             db::Error::Saturated | db::Error::Busy(_) => {
                 Self::caused(Code::Overloaded, "The service is busy. Try again in a moment.", error)
             }
+            db::Error::NoPrimary | db::Error::ReadOnly(_) => Self::caused(
+                Code::DatabaseUnavailable,
+                "The service cannot change its data right now. Try again in a moment.",
+                error,
+            ),
             db::Error::Unreachable(_) | db::Error::Missing(_) | db::Error::Open { .. } => Self::caused(
                 Code::DatabaseUnavailable,
                 "The service cannot reach its data. Try again in a moment.",

@@ -37,6 +37,12 @@ struct Report<'a> {
 #[derive(Debug, Serialize)]
 struct Services {
     database: Part,
+    /// Where there are several servers: whether one takes writes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    primary: Option<Part>,
+    /// How many replicas are read from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    replicas: Option<Replicas>,
     cache: Part,
     redis: Part,
     queue: Part,
@@ -44,12 +50,18 @@ struct Services {
 }
 
 #[derive(Debug, Serialize)]
+struct Replicas {
+    admitted: usize,
+    all: usize,
+}
+
+#[derive(Debug, Serialize)]
 struct Word {
     status: &'static str,
 }
 
-/// `GET /api/health`: asks the database. 503 only when it does not answer in time: without Redis the site is degraded,
-/// and goes on.
+/// `GET /api/health`: asks the database. 503 only when it does not answer in time: without Redis, and without a database
+/// server that takes writes, the site is degraded and goes on.
 pub async fn health(extract::State(state): extract::State<AppState>) -> Response {
     let probing = async {
         settings::probe(&state.db).await?;
@@ -73,10 +85,16 @@ pub async fn health(extract::State(state): extract::State<AppState>) -> Response
         Some(State::Slow) => Part::Slow,
         Some(State::Down(_)) => Part::Error,
     };
-    let status = match (is_healthy, redis) {
-        (false, _) => "unhealthy",
-        (true, Part::Slow | Part::Error) => "degraded",
-        (true, Part::Ok | Part::Disabled) => "healthy",
+    let servers = state.db.report();
+    let primary = servers.as_ref().map(|servers| if servers.has_primary { Part::Ok } else { Part::Error });
+    let replicas = servers.map(|servers| Replicas {
+        admitted: servers.replicas.iter().filter(|(_, reason)| reason.is_none()).count(),
+        all: servers.replicas.len(),
+    });
+    let status = match (is_healthy, redis, primary) {
+        (false, ..) => "unhealthy",
+        (true, Part::Slow | Part::Error, _) | (true, _, Some(Part::Error)) => "degraded",
+        (true, ..) => "healthy",
     };
     let report = Report {
         status,
@@ -84,6 +102,8 @@ pub async fn health(extract::State(state): extract::State<AppState>) -> Response
         node: state.node.to_str().unwrap_or_default(),
         services: Services {
             database,
+            primary,
+            replicas,
             cache: if state.cache.is_on() { Part::Ok } else { Part::Disabled },
             redis,
             queue: database,

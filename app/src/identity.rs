@@ -200,7 +200,7 @@ impl FromRequestParts<AppState> for Viewer {
         let (scheme, token) = text.split_once(' ').ok_or_else(refused)?;
         let hash = tokens::hash(token.trim()).filter(|_| scheme.eq_ignore_ascii_case("bearer"));
         let hash = hash.ok_or_else(refused)?;
-        let identity = tokens::find(state.db.read(), &hash, Moment::now()).await?;
+        let identity = tokens::find(state.db.read_latest(), &hash, Moment::now()).await?;
         identity.map(|identity| Self(Some(identity))).ok_or_else(refused)
     }
 }

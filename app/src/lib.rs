@@ -48,6 +48,7 @@ pub mod query;
 pub mod alerts;
 pub mod cause;
 pub mod changes;
+pub mod consistency;
 pub mod db;
 pub mod events;
 pub mod jobs;

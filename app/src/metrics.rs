@@ -4,6 +4,7 @@ mod processes;
 mod queue;
 mod ratio;
 mod redis;
+mod replicas;
 
 use std::collections::HashMap;
 
@@ -16,6 +17,7 @@ use ratio::Ratio;
 pub use self::processes::{Census, ProcessMetrics};
 pub use self::queue::{Numbers as QueueNumbers, QueueMetrics};
 pub use self::redis::{RedisMetrics, SharedCacheMetrics};
+pub use self::replicas::ReplicaMetrics;
 
 /// The metrics of one node.
 #[derive(Debug)]
@@ -107,6 +109,10 @@ pub struct DatabaseMetrics {
     pub watches: Counter,
     /// Statements that took longer than `slow_statement`.
     pub slow: Counter,
+    /// Statements that were ended because nobody waited for them any more.
+    pub abandoned: Counter,
+    /// Reads by who answered, and the replicas.
+    pub replicas: ReplicaMetrics,
     connections: GaugeFamily,
 }
 
@@ -128,6 +134,11 @@ impl DatabaseMetrics {
                 "database_slow_statements_total",
                 "Statements that took longer than slow_statement.",
             ),
+            abandoned: registry.counter(
+                "database_statements_abandoned_total",
+                "Statements whose connection was closed because nobody waited for them any more.",
+            ),
+            replicas: ReplicaMetrics::new(registry),
             connections,
         }
     }

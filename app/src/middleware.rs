@@ -1,9 +1,10 @@
 //! Decides what happens around every request, and in which order.
 //!
 //! Outside in: name the request, count it, refuse it if there were too many, bound it (body, time), survive its
-//! handler, write its error in the form the client asked for, name the node, count and log the outcome.
+//! handler, write its error in the form the client asked for, say what it wrote, name the node, count and log the outcome.
 
 mod bounds;
+mod consistency;
 mod limits;
 mod observe;
 mod request_id;
@@ -48,12 +49,14 @@ pub async fn around(State(state): State<AppState>, mut request: Request, next: N
         Some(question) => question.ask(&state).await,
         None => None,
     };
+    let seeing = consistency::Seeing::of(&request, &state);
     let outcome = match counted.as_ref().and_then(limits::Counted::refusal) {
         Some(refusal) => Err(refusal),
         None => match bounds::body(request, state.max_body_size) {
             Ok(request) => {
                 let scope = Scope::of(&state.traces, trace);
-                bounds::time(trace::within(scope, carried_out(&state, request, next)), &state).await
+                let work = || bounds::time(trace::within(scope, carried_out(&state, request, next)), &state);
+                seeing.scope(work).await
             }
             Err(refusal) => Err(refusal),
         },
@@ -63,6 +66,7 @@ pub async fn around(State(state): State<AppState>, mut request: Request, next: N
     if let Some(counted) = counted {
         counted.settle(&state, &mut response, error.as_ref()).await;
     }
+    seeing.settle(&state, &mut response);
     let headers = response.headers_mut();
     headers.insert(X_REQUEST_ID, id.header());
     headers.insert(X_SERVED_BY, state.node.clone());

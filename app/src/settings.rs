@@ -44,7 +44,7 @@ pub async fn make_secrets(db: &Db) -> Result<(), Error> {
 ///
 /// Those of the database; one that was never made is [`Error::Statement`].
 pub async fn secret(db: &Db, name: &str) -> Result<Vec<u8>, Error> {
-    let row = db.read().first(&select(name)).await?;
+    let row = db.read_latest().first(&select(name)).await?;
     let row = row.ok_or(Error::Statement(sqlx::Error::RowNotFound))?;
     row.cells().take()
 }
@@ -60,5 +60,5 @@ fn select(name: &str) -> SelectStatement {
 /// Those of the database.
 pub async fn probe(db: &Db) -> Result<(), Error> {
     let any = Query::select().column("name").from("settings").limit(1).take();
-    db.read().first(&any).await.map(drop)
+    db.read_latest().first(&any).await.map(drop)
 }

@@ -19,6 +19,7 @@ use ipnet::IpNet;
 use crate::alerts::Nodes;
 use crate::cache::{self, Cache};
 use crate::config::{self, Config};
+use crate::consistency::Consistency;
 use crate::db::{Db, Open};
 use crate::lifecycle::Lifecycle;
 use crate::limit::Limiter;
@@ -73,6 +74,8 @@ pub struct Inner {
     pub outbound: Outbound,
     /// What the time is.
     pub clock: Clock,
+    /// What callers have written, and must see.
+    pub consistency: Consistency,
     /// Signs cursors.
     pub cursor_key: Key,
     /// Compares passwords.
@@ -140,7 +143,8 @@ impl AppState {
     pub async fn open(config: &Config, templates: &[&'static str]) -> Result<Self, Unready> {
         let registry = Registry::new();
         let db_metrics = Arc::new(DatabaseMetrics::new(&registry));
-        let db = Db::open(&config.database, Open::Existing, db_metrics).await?;
+        let database = config.database.within(config.server.max_execution_time);
+        let db = Db::open(&database, Open::Existing, db_metrics).await?;
         let missing = db::migrations::pending(&db).await?;
         if !missing.is_empty() {
             let missing: Vec<String> = missing.iter().map(ToString::to_string).collect();
@@ -195,6 +199,7 @@ impl AppState {
             views_every: config.analytics.flush,
             outbound: Outbound::new(config),
             clock,
+            consistency: Consistency::new(&cursor_key, config.database.own_writes),
             cursor_key,
             passwords: Passwords::default(),
             auth: config.auth.clone(),

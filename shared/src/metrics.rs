@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use prometheus::core::{Collector, MetricVec, MetricVecBuilder};
 use prometheus::proto::MetricType;
-use prometheus::{Encoder as _, HistogramOpts, IntGaugeVec, Opts, TextEncoder};
+use prometheus::{Encoder as _, GaugeVec, HistogramOpts, IntGaugeVec, Opts, TextEncoder};
 
 pub use reading::Reading;
 pub use sharded::{Counter, Histogram, UpDown};
@@ -40,6 +40,10 @@ pub struct CounterFamily(MetricVec<Counters>);
 /// Gauges that share a name and differ in their labels.
 #[derive(Clone, Debug)]
 pub struct GaugeFamily(IntGaugeVec);
+
+/// Gauges with digits behind the point that share a name and differ in their labels.
+#[derive(Clone, Debug)]
+pub struct FloatGaugeFamily(GaugeVec);
 
 /// Histograms of seconds that share a name and differ in their labels.
 #[derive(Clone, Debug)]
@@ -81,6 +85,11 @@ impl Registry {
     /// Declares gauges with labels from finite sets.
     pub fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> GaugeFamily {
         GaugeFamily(self.declare(IntGaugeVec::new(Opts::new(name, help), labels)))
+    }
+
+    /// Declares gauges with digits behind the point, with labels from finite sets.
+    pub fn floats(&self, name: &str, help: &str, labels: &[&str]) -> FloatGaugeFamily {
+        FloatGaugeFamily(self.declare(GaugeVec::new(Opts::new(name, help), labels)))
     }
 
     /// Declares a distribution of durations; its name ends in `_seconds`.
@@ -178,6 +187,13 @@ impl GaugeFamily {
     /// Ends the series with these label values, when the thing they name is gone.
     pub fn remove(&self, values: &[&str]) {
         let _ = self.0.remove_label_values(values);
+    }
+}
+
+impl FloatGaugeFamily {
+    /// The gauge with these label values, in the order of the declaration; it is shown from now on.
+    pub fn with(&self, values: &[&str]) -> FloatGauge {
+        self.0.with_label_values(values)
     }
 }
 

@@ -86,6 +86,12 @@ impl Watch {
         self.0.raised.read().unwrap_or_else(PoisonError::into_inner).known
     }
 
+    /// Whether all changes up to `place` are known.
+    pub(super) fn has_come_to(&self, place: Position) -> bool {
+        let raised = self.0.raised.read().unwrap_or_else(PoisonError::into_inner);
+        raised.asked_at.includes(place)
+    }
+
     /// Whether the last question found no answer.
     pub(super) fn is_troubled(&self) -> bool {
         self.0.troubled.load(Ordering::Acquire) != 0

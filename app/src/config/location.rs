@@ -19,6 +19,7 @@ pub enum Location {
 #[derive(Clone, PartialEq, Eq)]
 pub struct PostgresUrl {
     url: String,
+    host: String,
     shown: String,
 }
 
@@ -34,6 +35,9 @@ pub enum BadLocation {
     /// The nodes of a site could not share it.
     #[error("must be a file: a database in memory cannot be shared between nodes")]
     InMemory,
+    /// Something else where only a server makes sense.
+    #[error("must be the address of a PostgreSQL server, like `postgres://user@db2.example.com/cirque`")]
+    NoServer,
     /// Options are keys of the file, not of the address.
     #[error("must not have options behind `?`")]
     Options,
@@ -74,7 +78,15 @@ impl Location {
 }
 
 impl PostgresUrl {
-    fn parse(url: &str) -> Result<Self, BadLocation> {
+    /// Reads `postgres://…`, as [`Location::parse`].
+    ///
+    /// # Errors
+    ///
+    /// [`BadLocation`] says what is wrong with the address.
+    pub fn parse(url: &str) -> Result<Self, BadLocation> {
+        if !url.starts_with("postgres://") && !url.starts_with("postgresql://") {
+            return Err(BadLocation::NoServer);
+        }
         let options = url.split_once('?').map_or("", |(_, options)| options);
         let names = options.split('&').filter(|pair| !pair.is_empty());
         let names = names.map(|pair| pair.split_once('=').map_or(pair, |(name, _)| name));
@@ -88,7 +100,12 @@ impl PostgresUrl {
             None => format!("{}:{}", parsed.get_host(), parsed.get_port()),
         };
         let shown = format!("postgres://{}@{host}/{name}", parsed.get_username());
-        Ok(Self { url: url.to_owned(), shown })
+        Ok(Self { url: url.to_owned(), host, shown })
+    }
+
+    /// `host:port`, or the folder of a socket: what tells servers apart in logs and metrics.
+    pub(crate) fn host(&self) -> String {
+        self.host.clone()
     }
 
     /// What the driver needs to connect; holds the password.

@@ -16,7 +16,8 @@ use cirque_shared::config::{Invalid, Problems, environment, read_text};
 use ipnet::IpNet;
 
 use super::{
-    Auth, Cache, Config, Database, Health, Limits, Location, Log, Metrics, Posts, Rate, Server, Written, raw,
+    Auth, Cache, Config, Database, Health, Limits, Location, Log, Metrics, PostgresUrl, Posts, Rate, Server,
+    Written, raw,
 };
 
 /// The complete reference, and the default of every key.
@@ -137,6 +138,11 @@ fn database(raw: raw::Database, problems: &mut Problems) -> Database {
         problems.push("database.url", reason.to_string());
         Location::Sqlite(PathBuf::new())
     });
+    let mut servers = |key: &str, written| servers(key, written, &location, problems);
+    let replicas = servers("database.replicas", raw.replicas);
+    let successors = servers("database.successors", raw.successors);
+    let room = Range { least: 1, most: 64, show: usize::to_string };
+    let max_fallback = room.check("database.max_fallback", raw.max_fallback, problems);
     let mut connections =
         |key: &str, value| Range { least: 1, most: 64, show: u32::to_string }.check(key, value, problems);
     let max_readers = connections("database.max_readers", raw.max_readers);
@@ -145,6 +151,12 @@ fn database(raw: raw::Database, problems: &mut Problems) -> Database {
         |key: &str, value, least, most| Range { least, most, show: spoken }.check(key, value, problems);
     Database {
         location,
+        replicas,
+        successors,
+        max_lag: waiting("database.max_lag", raw.max_lag, MS(100), S(3600)),
+        replica_wait: waiting("database.replica_wait", raw.replica_wait, S(0), S(10)),
+        own_writes: waiting("database.own_writes", raw.own_writes, S(1), S(3600)),
+        max_fallback,
         max_readers,
         max_writers,
         acquire_timeout: waiting("database.acquire_timeout", raw.acquire_timeout, MS(10), S(600)),
@@ -152,6 +164,35 @@ fn database(raw: raw::Database, problems: &mut Problems) -> Database {
         slow_statement: waiting("database.slow_statement", raw.slow_statement, S(0), S(3600)),
         statement_timeout: waiting("database.statement_timeout", raw.statement_timeout, MS(10), S(3600)),
     }
+}
+
+/// Addresses of servers beside the one at `location`.
+fn servers(
+    key: &str,
+    written: Option<Vec<String>>,
+    location: &Location,
+    problems: &mut Problems,
+) -> Vec<PostgresUrl> {
+    const MOST: usize = 16;
+    let written = problems.require(key, written);
+    if !written.is_empty() && matches!(location, Location::Sqlite(_)) {
+        problems.push(key, "must be empty unless database.url is the address of a PostgreSQL server");
+        return Vec::new();
+    }
+    if written.len() > MOST {
+        problems.push(key, format!("must have at most {MOST} addresses, got {}", written.len()));
+    }
+    let mut servers = Vec::new();
+    for (index, url) in written.iter().enumerate() {
+        match PostgresUrl::parse(url) {
+            Ok(server) if servers.contains(&server) => {
+                problems.push(&format!("{key}[{index}]"), "must be given only once");
+            }
+            Ok(server) => servers.push(server),
+            Err(reason) => problems.push(&format!("{key}[{index}]"), reason.to_string()),
+        }
+    }
+    servers
 }
 
 fn auth(raw: &raw::Auth, problems: &mut Problems) -> Auth {

@@ -98,6 +98,18 @@ cirque_shared::raw! {
     pub struct Database {
         /// `sqlite:PATH` or `postgres://…`.
         pub url: String,
+        /// `postgres://…`, at most 16.
+        pub replicas: Vec<String>,
+        /// `postgres://…`, at most 16.
+        pub successors: Vec<String>,
+        /// 100ms to 1h.
+        pub max_lag: Duration,
+        /// 0s to 10s.
+        pub replica_wait: Duration,
+        /// 1s to 1h.
+        pub own_writes: Duration,
+        /// 1 to 64.
+        pub max_fallback: usize,
         /// 1 to 64.
         pub max_readers: u32,
         /// 1 to 64.

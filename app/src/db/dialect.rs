@@ -27,6 +27,27 @@ pub(super) const MUCH_TIME: &str = "SET LOCAL statement_timeout = 0";
 /// Makes PostgreSQL migrate for one at a time; until the transaction ends. The number is "cirque" in ASCII.
 pub(super) const ONE_MIGRATES: &str = "SELECT pg_advisory_xact_lock(109304542754149)";
 
+/// Whether PostgreSQL takes writes, its timeline and how far it has come in bytes. A replica shows its timeline by what the
+/// primary wrote down; how far it has come is asked after what it shows, so a read after this shows as much at least.
+pub(super) const WHERE_IT_IS: &str = "SELECT NOT r, \
+     CASE WHEN r THEN coalesce((SELECT max(timeline) FROM database_timelines), 0) \
+     ELSE ('x' || left(pg_walfile_name(pg_current_wal_insert_lsn()), 8))::bit(32)::bigint END, \
+     CASE WHEN r THEN pg_wal_lsn_diff(coalesce(pg_last_wal_replay_lsn(), '0/0'), '0/0') \
+     ELSE pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0') END::bigint \
+     FROM (SELECT pg_is_in_recovery() AS r) AS it";
+
+/// The same before the first migration.
+pub(super) const WHERE_IT_IS_AT_FIRST: &str = "SELECT NOT pg_is_in_recovery(), 0::bigint, 0::bigint";
+
+/// Writes down a timeline, for replicas to show that they follow it.
+pub(super) const NOTE_TIMELINE: &str =
+    "INSERT INTO database_timelines (timeline) VALUES ($1) ON CONFLICT DO NOTHING";
+
+/// Lets PostgreSQL look every half second whether the client of a statement is still there. Since version 14; before, a
+/// statement of a client that left goes on until statement_timeout.
+pub(super) const NOTICE_GONE_CLIENTS: &str = "SET client_connection_check_interval = 500";
+pub(super) const NOTICE_SINCE: u32 = 140_000;
+
 /// Stands before a wildcard that is meant as a letter. PostgreSQL takes it for that unless told otherwise.
 const ESCAPE: char = '\\';
 

@@ -29,6 +29,12 @@ pub enum Error {
     /// It would have broken a rule of the schema: two of what there may be one of, or a reference to nothing.
     #[error("the database refused a change that breaks {0}")]
     Refused(Rule, #[source] sqlx::Error),
+    /// None of the servers takes writes.
+    #[error("no database server takes writes: see database.url and database.successors, and `/api/health`")]
+    NoPrimary,
+    /// The server does not take writes any more.
+    #[error("the database server does not take writes any more")]
+    ReadOnly(#[source] sqlx::Error),
     /// It cannot be reached any more.
     #[error("the database cannot be reached")]
     Unreachable(#[source] sqlx::Error),
@@ -72,6 +78,7 @@ enum Meaning {
     TooSlow,
     Saturated,
     Unreachable,
+    ReadOnly,
     Other,
 }
 
@@ -83,6 +90,8 @@ fn meaning(code: &str) -> Meaning {
         "55P03" | "40P01" | "40001" => Meaning::Busy,
         // query_canceled, idle_in_transaction_session_timeout.
         "57014" | "25P03" => Meaning::TooSlow,
+        // read_only_sql_transaction.
+        "25006" => Meaning::ReadOnly,
         // too_many_connections.
         "53300" => Meaning::Saturated,
         // admin_shutdown, crash_shutdown, cannot_connect_now; connection exceptions.
@@ -91,6 +100,8 @@ fn meaning(code: &str) -> Meaning {
         code => match code.parse::<i64>() {
             // SQLITE_BUSY and SQLITE_LOCKED: someone else holds the lock.
             Ok(number) if code.len() < 5 && matches!(number & 0xff, 5 | 6) => Meaning::Busy,
+            // SQLITE_INTERRUPT: it was told to give up.
+            Ok(number) if code.len() < 5 && number & 0xff == 9 => Meaning::TooSlow,
             Ok(_) | Err(_) => Meaning::Other,
         },
     }
@@ -133,6 +144,7 @@ impl From<sqlx::Error> for Error {
             Meaning::TooSlow => Self::TooSlow(error),
             Meaning::Saturated => Self::Saturated,
             Meaning::Unreachable => Self::Unreachable(error),
+            Meaning::ReadOnly => Self::ReadOnly(error),
             Meaning::Other => Self::Statement(error),
         }
     }
@@ -150,6 +162,8 @@ mod tests {
             ("1", Meaning::Other),
             ("55P03", Meaning::Busy),
             ("57014", Meaning::TooSlow),
+            ("9", Meaning::TooSlow),
+            ("25006", Meaning::ReadOnly),
             ("08006", Meaning::Unreachable),
             ("22021", Meaning::Other),
             ("23505", Meaning::Other),

@@ -3,7 +3,8 @@
 use sqlx::SqlSafeStr as _;
 use sqlx::migrate::{Migrate, MigrateError, Migration, MigrationType};
 
-use super::{Db, Dialect, Error, Held, Pools, dialect};
+use super::writer::Open;
+use super::{Db, Dialect, Error, Pools, dialect, sqlite};
 
 /// The statements of one migration, in each database.
 struct Step {
@@ -38,6 +39,7 @@ const ALL: &[Step] = &[
     step!(10, "view_order", "0010_view_order.sql"),
     step!(11, "catalog", "0011_catalog.sql"),
     step!(30, "alerts", "0030_alerts.sql"),
+    step!(50, "timelines", "0050_timelines.sql"),
     step!(60, "causes", "0060_causes.sql"),
 ];
 
@@ -62,10 +64,11 @@ pub async fn apply(db: &Db) -> Result<Vec<Named>, Error> {
     let mut writer = db.write_much().await?;
     let steps = all(db.dialect());
     let applied = match &mut writer.transaction {
-        Held::Sqlite(held) => apply_missing(&mut **held, steps).await?,
-        Held::Postgres(held) => {
-            sqlx::query(dialect::ONE_MIGRATES).execute(&mut **held).await?;
-            apply_missing(&mut **held, steps).await?
+        Open::Sqlite(held, _) => apply_missing(&mut **held, steps).await?,
+        Open::Postgres(_, _, held) => {
+            let connection = held.connection()?;
+            sqlx::query(dialect::ONE_MIGRATES).execute(&mut *connection).await?;
+            apply_missing(connection, steps).await?
         }
     };
     writer.commit().await?;
@@ -89,8 +92,12 @@ async fn apply_missing(connection: &mut impl Migrate, steps: Vec<Migration>) -> 
 pub async fn pending(db: &Db) -> Result<Vec<Named>, Error> {
     let steps = all(db.dialect());
     let found = match &db.pools {
-        Pools::Sqlite { readers, .. } => missing(&mut *readers.acquire().await?, steps).await,
-        Pools::Postgres { readers, .. } => missing(&mut *readers.acquire().await?, steps).await,
+        Pools::Sqlite { readers, .. } => {
+            let mut connection = readers.acquire().await?;
+            let _leash = sqlite::Leash::on(&mut connection, db.statement_timeout).await?;
+            missing(&mut *connection, steps).await
+        }
+        Pools::Postgres(servers) => missing(&mut *servers.latest_pool()?.acquire().await?, steps).await,
     };
     match found {
         Ok(missing) => Ok(named(&missing)),
@@ -124,7 +131,10 @@ fn all(dialect: Dialect) -> Vec<Migration> {
             Dialect::Sqlite => step.sqlite,
             Dialect::Postgres => step.postgres,
         };
-        Migration::new(step.version, step.name.into(), MigrationType::Simple, sql.into_sql_str(), false)
+        // All of them are applied in one transaction, so none has one of its own.
+        let has_no_transaction = true;
+        let name = step.name.into();
+        Migration::new(step.version, name, MigrationType::Simple, sql.into_sql_str(), has_no_transaction)
     };
     ALL.iter().map(migration).collect()
 }

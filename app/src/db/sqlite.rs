@@ -1,10 +1,12 @@
-//! Decides how SQLite is opened: WAL, so that readers and one writer do not wait for each other.
+//! Decides how SQLite is opened, WAL, so that readers and one writer do not wait for each other, and what ends a statement.
 
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use sqlx::SqlitePool;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{SqliteConnection, SqlitePool};
 use tokio::time::Instant;
 
 use super::error::is_busy;
@@ -16,6 +18,36 @@ const STATEMENTS: usize = 256;
 
 /// Bytes of the file that are read through the page cache of the system instead of copied.
 const MMAP_BYTES: &str = "268435456";
+
+/// So many steps of SQLite's machine lie between two looks at whether a statement should go on: well below a millisecond.
+const STEPS: i32 = 2000;
+
+/// Ends what a connection does when nobody waits for it any more, or when it takes too long. It holds until the next one
+/// for the same connection, so every use of a connection begins with one.
+#[derive(Debug)]
+pub(super) struct Leash(Arc<AtomicBool>);
+
+impl Leash {
+    /// From now on, what `connection` does ends with this value, and after `longest` at the latest; zero is no limit.
+    pub(super) async fn on(
+        connection: &mut SqliteConnection,
+        longest: Duration,
+    ) -> Result<Self, sqlx::Error> {
+        let is_over = Arc::new(AtomicBool::new(false));
+        let seen = Arc::clone(&is_over);
+        let started = Instant::now();
+        let goes_on =
+            move || !seen.load(Ordering::Relaxed) && (longest.is_zero() || started.elapsed() < longest);
+        connection.lock_handle().await?.set_progress_handler(STEPS, goes_on);
+        Ok(Self(is_over))
+    }
+}
+
+impl Drop for Leash {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
 
 pub(super) async fn connect(
     config: &Database,

@@ -98,11 +98,11 @@ impl Accounts {
     ///
     /// Those of the database.
     pub async fn list(&self) -> anyhow::Result<Vec<Account>> {
-        Ok(accounts::list(self.db.read()).await?)
+        Ok(accounts::list(self.db.read_fresh()).await?)
     }
 
     async fn find(&self, username: &str) -> anyhow::Result<Account> {
-        let found = accounts::find(self.db.read(), By::Username(username)).await?;
+        let found = accounts::find(self.db.read_fresh(), By::Username(username)).await?;
         let (account, _) = found
             .with_context(|| format!("there is no account of {username}: see `cirque app user list`"))?;
         Ok(account)
@@ -180,7 +180,7 @@ impl Accounts {
     ///
     /// Those of the database.
     pub async fn tokens(&self, username: Option<&str>) -> anyhow::Result<Vec<Token>> {
-        Ok(tokens::list(self.db.read(), username).await?)
+        Ok(tokens::list(self.db.read_fresh(), username).await?)
     }
 
     /// Ends a token.

@@ -69,7 +69,7 @@ pub async fn login(State(state): State<AppState>, uri: Uri, request: Request) ->
     let password = body.text("password").value().unwrap_or_default();
     let subjects = Subjects::new(&email, client);
     count(&state, &subjects).await?;
-    let found = accounts::find(state.db.read(), By::Email(&email)).await?;
+    let found = accounts::find(state.db.read_fresh(), By::Email(&email)).await?;
     let hash = found.as_ref().and_then(|(_, hash)| hash.clone());
     let is_right = state.passwords.is_right(password, hash).await.map_err(|_| {
         ApiError::new(Code::Overloaded, "Too many are signing in right now. Try again in a moment.")

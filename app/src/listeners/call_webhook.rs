@@ -13,7 +13,7 @@ use cirque_shared::report::chain;
 pub(super) fn run(state: AppState, delivery: Delivery) -> Work {
     Box::pin(async move {
         let call: Call = about(&delivery)?;
-        let Some(webhook) = store::enabled(state.db.read(), call.webhook).await? else {
+        let Some(webhook) = store::enabled(state.db.read_fresh(), call.webhook).await? else {
             return Ok(Done::Finished);
         };
         let outcome = send(&state, &webhook, &call).await;

@@ -20,7 +20,7 @@ pub(super) fn run(state: AppState, delivery: Delivery) -> Work {
     Box::pin(async move {
         let mailer = mailer(&state)?;
         let Requested { subscriber } = about(&delivery)?;
-        let Some(to) = store::address(state.db.read(), subscriber, Status::Pending).await? else {
+        let Some(to) = store::address(state.db.read_fresh(), subscriber, Status::Pending).await? else {
             return Ok(Done::Finished);
         };
         // The link counts from when they asked, however late the mail leaves.

@@ -27,10 +27,11 @@ pub(super) fn run(state: AppState, delivery: Delivery) -> Work {
     Box::pin(async move {
         let mailer = mailer(&state)?;
         let told: Told = about(&delivery)?;
-        let Some(to) = store::address(state.db.read(), told.subscriber, Status::Confirmed).await? else {
+        let Some(to) = store::address(state.db.read_fresh(), told.subscriber, Status::Confirmed).await?
+        else {
             return Ok(Done::Finished);
         };
-        let post = current(state.db.read(), told.post).await?.filter(|post| post.status == "published");
+        let post = current(state.db.read_fresh(), told.post).await?.filter(|post| post.status == "published");
         let Some(post) = post else { return Ok(Done::Finished) };
         if let Some(rate) = state.mail_per_domain
             && let Some(slot) = wait(&state, &to, rate, told.slot).await?

@@ -18,7 +18,7 @@ pub(super) fn run(state: AppState, delivery: Delivery) -> Work {
         let part = sitemap_part(about::<PostChanged>(&delivery)?.id);
         let now = state.clock.now();
         // Read before the transaction begins: what changes meanwhile has a job of its own.
-        let (posts, changed_at) = feeds::part_summary(state.db.read(), part, now).await?;
+        let (posts, changed_at) = feeds::part_summary(state.db.read_fresh(), part, now).await?;
         let mut writer = delivery.complete(&state.db, now).await?;
         let note = Query::insert()
             .into_table("sitemap_parts")

@@ -205,7 +205,7 @@ async fn check(
 }
 
 async fn current(state: &AppState, identity: &Identity, id: i64) -> Result<Post, ApiError> {
-    theirs(writing::current(state.db.read(), id).await?, identity)
+    theirs(writing::current(state.db.read_fresh(), id).await?, identity)
 }
 
 /// Whether a client would not see a difference; how often it was viewed does not matter here.

@@ -165,10 +165,10 @@ pub async fn run(state: AppState, stop: CancellationToken) {
 /// Those of the database.
 pub async fn refresh(state: &AppState, now: Moment) -> Result<bool, Error> {
     let mut is_made = false;
-    let last = store::last_id(state.db.read()).await?;
+    let last = store::last_id(state.db.read_fresh()).await?;
     loop {
         // Without work, nobody takes the write lock.
-        let editions = Editions::read(state.db.read().first(&select()).await?)?;
+        let editions = Editions::read(state.db.read_fresh().first(&select()).await?)?;
         if is_made || editions.next(now, state.reorder_every, last) == Step::Wait {
             break;
         }

@@ -19,7 +19,7 @@ pub const EVERY: Duration = Duration::from_secs(15);
 pub async fn publish(state: &AppState, cause: &Cause, now: Moment) -> Result<usize, Error> {
     let mut published = 0;
     // Without work, nobody takes the write lock.
-    while store::is_any_due(state.db.read(), now).await? {
+    while store::is_any_due(state.db.read_fresh(), now).await? {
         let mut writer = state.db.write().await?;
         let posts = writing::publish_due(&mut writer, cause, now).await?;
         writer.commit().await?;

@@ -34,7 +34,7 @@ impl Shown {
     ///
     /// Those of the database.
     pub async fn of(state: &AppState, post: &Post, tags: &[i64]) -> Result<Self, Error> {
-        let related = Related::of_one(state.db.read(), post, tags, v1::wanted()).await?;
+        let related = Related::of_one(state.db.read_fresh(), post, tags, v1::wanted()).await?;
         let links = Links { base: &state.public_url };
         let version = version(post, &related, links);
         let body = answer::bytes(&Single { data: V1Post::new(post, &related, links) });

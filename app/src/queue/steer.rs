@@ -152,7 +152,7 @@ fn value(text: &str) -> Value {
 ///
 /// Those of the database.
 pub async fn list(db: &Db, filter: &Filter, limit: u64) -> Result<Vec<Shown>, Error> {
-    let rows = db.read().all(&filter.select(COLUMNS, Ord::min(limit, MOST))).await?;
+    let rows = db.read_fresh().all(&filter.select(COLUMNS, Ord::min(limit, MOST))).await?;
     rows.iter().map(Shown::read).collect()
 }
 
@@ -163,7 +163,7 @@ pub async fn list(db: &Db, filter: &Filter, limit: u64) -> Result<Vec<Shown>, Er
 /// Those of the database.
 pub async fn show(db: &Db, id: i64) -> Result<Option<Shown>, Error> {
     let select = Query::select().columns(COLUMNS).from(TABLE).and_where(Expr::col("id").eq(id)).take();
-    db.read().first(&select).await?.map(|row| Shown::read(&row)).transpose()
+    db.read_fresh().first(&select).await?.map(|row| Shown::read(&row)).transpose()
 }
 
 /// What a person wants of a job.
@@ -238,7 +238,7 @@ pub async fn wish_all(
 ) -> Result<u64, Error> {
     let (mut filter, mut changed) = (filter.clone(), 0);
     loop {
-        let ids = db.read().all(&filter.select(["id"], BATCH)).await?;
+        let ids = db.read_fresh().all(&filter.select(["id"], BATCH)).await?;
         let ids: Vec<i64> = ids.iter().map(|row| row.cells().take()).collect::<Result<_, Error>>()?;
         let Some(last) = ids.last().copied() else { return Ok(changed) };
         let mut writer = db.write().await?;

@@ -92,7 +92,7 @@ impl Webhooks {
     ///
     /// Those of the database.
     pub async fn list(&self) -> anyhow::Result<Vec<Listed>> {
-        Ok(store::list(self.db.read()).await?)
+        Ok(store::list(self.db.read_fresh()).await?)
     }
 
     /// Removes a webhook.

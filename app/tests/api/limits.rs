@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use cirque_app::db::Error;
+use cirque_tests::Scrape;
 use http::Request;
 
 use crate::site::{Data, Store};
@@ -45,14 +46,22 @@ async fn reads_share_a_bounded_number_of_connections() {
 // key: database.acquire_timeout
 #[tokio::test]
 async fn a_request_waits_for_a_connection_only_so_long() {
-    let mut data = Data::seeded(20).await;
-    data.add_a_heavy_post().await;
+    let mut data = Data::seeded(1).await;
     data.config.database.max_readers = 1;
-    data.config.database.acquire_timeout = Duration::from_millis(20);
+    data.config.database.acquire_timeout = Duration::from_secs(1);
     let site = data.open().await;
-    let slow = Data::slow_search();
-    let (first, second) = tokio::join!(site.get(&slow), site.get("/api/v1/posts"));
-    assert_eq!(first.status.as_u16(), 200, "{}", first.body);
+    let db = site.state.db.clone();
+    let holding = tokio::spawn(async move { db.read().first(&Data::endless()).await.map(drop) });
+    let is_held = || async {
+        let metrics = Scrape::parse(&site.get("/api/metrics").await.body);
+        metrics.value("database_connections", &[("pool", "read"), ("state", "used")]) > 0.5
+    };
+    while !is_held().await {
+        assert!(!holding.is_finished(), "it holds the only connection");
+        tokio::task::yield_now().await;
+    }
+    let second = site.get("/api/v1/posts").await;
+    holding.abort();
     assert_eq!((second.status.as_u16(), second.header("retry-after")), (503, "1"));
     assert_eq!(second.body, r#"{"message":"The service is busy. Try again in a moment."}"#);
 }

@@ -17,6 +17,7 @@ mod queue;
 mod repeating;
 mod search;
 mod site;
+mod statements;
 mod subscriptions;
 mod throttling;
 mod v1;

@@ -19,6 +19,7 @@ mod repeating;
 mod search;
 mod server;
 mod site;
+mod statements;
 mod subscriptions;
 mod throttling;
 mod v1;

@@ -144,3 +144,68 @@ async fn a_server_that_stops_is_a_503_and_comes_back_by_itself() {
     }
     assert_eq!(last, 200);
 }
+
+fn activity(url: &str) -> i64 {
+    cirque_tests::sql::number(
+        url,
+        "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND query LIKE 'SELECT CAST(pg_sleep(61%'",
+    )
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_statement_of_a_client_that_left_ends_at_the_server() {
+    let server = Server::start(&[]);
+    let db = open(&server.url()).await.unwrap();
+    let long = sleeping(61.0);
+    let mut writer = db.write().await.unwrap();
+    for is_write in [false, true] {
+        let work = async { if is_write { writer.first(&long).await } else { db.read().first(&long).await } };
+        tokio::time::timeout(Duration::from_millis(300), work).await.unwrap_err();
+        if is_write {
+            break;
+        }
+        let url = server.url();
+        let ended = move || activity(&url);
+        tokio::task::spawn_blocking(|| {
+            cirque_tests::eventually("the server gave it up", Duration::from_secs(10), ended, |left| {
+                *left == 0
+            });
+        })
+        .await
+        .unwrap();
+    }
+    drop(writer);
+    let url = server.url();
+    let ended = move || activity(&url);
+    tokio::task::spawn_blocking(|| {
+        cirque_tests::eventually("the server gave it up", Duration::from_secs(10), ended, |left| *left == 0);
+    })
+    .await
+    .unwrap();
+    db.close().await;
+}
+
+// key: database.max_fallback
+#[tokio::test(flavor = "multi_thread")]
+async fn without_replicas_only_so_many_reads_come_to_the_primary_at_once() {
+    let primary = Server::start(&[]);
+    let mut replica = primary.replica();
+    let mut config = config(&primary.url());
+    let url = replica.url();
+    config.database.replicas = vec![cirque_app::config::PostgresUrl::parse(&url).unwrap()];
+    config.database.max_fallback = 1;
+    config.database.acquire_timeout = Duration::from_millis(500);
+    cirque_app::migrate::run(&config).await.unwrap();
+    let registry = Registry::new();
+    let metrics = std::sync::Arc::new(DatabaseMetrics::new(&registry));
+    let db = Db::open(&config.database, Open::Existing, metrics).await.unwrap();
+    replica.kill();
+    let long = sleeping(3.0);
+    let (one, other) = tokio::join!(db.read().first(&long), db.read().first(&long));
+    let refused = [&one, &other].iter().filter(|read| matches!(read, Err(Error::Saturated))).count();
+    assert_eq!((one.is_ok() || other.is_ok(), refused), (true, 1), "{one:?} {other:?}");
+    let text = registry.text();
+    assert!(text.contains("database_fallback_refused_total 1"), "{text}");
+    db.read_fresh().first(&sleeping(0.0)).await.unwrap();
+    db.close().await;
+}

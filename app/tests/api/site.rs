@@ -13,6 +13,7 @@ use cirque_app::state::AppState;
 use cirque_tests::postgres;
 use http::{HeaderMap, Request, StatusCode};
 use http_body_util::BodyExt as _;
+use sea_query::{Expr, Query, SelectStatement};
 use serde_json::Value;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, SqliteConnection};
 use tower::ServiceExt as _;
@@ -195,6 +196,12 @@ impl Data {
              WHERE id = (SELECT max(id) FROM posts WHERE status = 'published' AND deleted_at IS NULL)"
         ))
         .await;
+    }
+
+    /// A statement that never ends by itself.
+    pub(crate) fn endless() -> SelectStatement {
+        let count = "(WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT 1 FROM c) SELECT CAST(count(*) AS TEXT) FROM c)";
+        Query::select().expr(Expr::cust(count)).take()
     }
 
     /// A search that is compared with the heavy tag letter by letter, and not found.
