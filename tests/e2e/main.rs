@@ -34,6 +34,7 @@ mod queueing;
 mod reaching;
 mod redis;
 mod reload;
+mod replicas;
 mod retries;
 mod routing;
 mod service;

@@ -3,6 +3,8 @@
 //! The server belongs to no test: whoever needs it holds a shared lock on a file, in this process or another; a guard
 //! beside the server ends it when nobody has held that lock for a while. A test that breaks a server starts its own.
 
+mod replication;
+
 use std::fs::{self, File, OpenOptions};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
@@ -87,6 +89,7 @@ pub struct Server {
     pub process: Process,
     address: SocketAddr,
     folder: TempDir,
+    settings: Vec<String>,
 }
 
 impl Server {
@@ -104,9 +107,10 @@ impl Server {
         prepare(folder.path());
         own(folder.path());
         let address = ports::address();
-        let process = Process::spawn("postgres", &mut server(folder.path(), address, settings));
+        let settings = owned(settings);
+        let process = Process::spawn("postgres", &mut server(folder.path(), address, &settings));
         wait_until_it_answers(address);
-        Server { process, address, folder }
+        Server { process, address, folder, settings }
     }
 
     pub fn address(&self) -> SocketAddr {
@@ -127,9 +131,21 @@ impl Server {
     pub fn restart(&mut self, settings: &[&str]) {
         self.process.interrupt();
         assert!(self.process.wait_exit(START).is_some(), "PostgreSQL does not stop");
-        self.process = Process::spawn("postgres", &mut server(self.folder.path(), self.address, settings));
-        wait_until_it_answers(self.address);
+        self.settings = owned(settings);
+        self.revive();
     }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // One that waits for its clients, or cannot move, would not end.
+        self.thaw();
+        self.process.interrupt();
+    }
+}
+
+fn owned(settings: &[&str]) -> Vec<String> {
+    settings.iter().map(|&setting| setting.to_owned()).collect()
 }
 
 /// The address of the server that all tests share; it runs for as long as this process does.
@@ -190,13 +206,13 @@ fn initialise(folder: &Path) {
     expect_success(initdb.arg(data));
 }
 
-fn server(folder: &Path, address: SocketAddr, settings: &[&str]) -> Command {
+fn server(folder: &Path, address: SocketAddr, settings: &[String]) -> Command {
     let mut command = unprivileged("postgres");
     command.arg("-D").arg(folder.join("data"));
     command.args(["-c", &format!("port={}", address.port())]);
     command.args(["-c", &format!("listen_addresses={}", address.ip())]);
     command.args(["-c", &format!("unix_socket_directories={}", folder.display())]);
-    for setting in SETTINGS.iter().chain(settings) {
+    for setting in SETTINGS.iter().copied().chain(settings.iter().map(String::as_str)) {
         command.args(["-c", setting]);
     }
     command
