@@ -80,6 +80,8 @@ impl Db {
                 Pools::Postgres(Servers::open(config, url, must_write, Arc::clone(&metrics)).await?)
             }
         };
+        let writers = if matches!(pools, Pools::Sqlite { .. }) { 1 } else { config.max_writers };
+        metrics.limit_pools(config.max_readers, writers);
         let slow = Slow { threshold: config.slow_statement, count: metrics.slow.clone() };
         Ok(Self { pools, metrics, slow, statement_timeout: config.statement_timeout })
     }

@@ -9,7 +9,7 @@ mod replicas;
 use std::collections::HashMap;
 
 use cirque_shared::metrics::http::{HttpMetrics, NO_ROUTE, RouteMetrics};
-use cirque_shared::metrics::{Counter, Gauge, GaugeFamily, Registry, process};
+use cirque_shared::metrics::{Counter, DURATION_BUCKETS, Gauge, GaugeFamily, Histogram, Registry, process};
 use tokio::time::Instant;
 
 use ratio::Ratio;
@@ -113,7 +113,12 @@ pub struct DatabaseMetrics {
     pub abandoned: Counter,
     /// Reads by who answered, and the replicas.
     pub replicas: ReplicaMetrics,
+    /// Time until there was a connection to read.
+    pub read_wait: Histogram,
+    /// Time until a transaction that writes had begun.
+    pub write_wait: Histogram,
     connections: GaugeFamily,
+    limits: GaugeFamily,
 }
 
 impl DatabaseMetrics {
@@ -126,6 +131,12 @@ impl DatabaseMetrics {
         );
         let connections =
             registry.gauges("database_connections", "Connections to the database.", &["pool", "state"]);
+        let waits = registry.histograms(
+            "database_wait_seconds",
+            "Time until there was a connection; for writing, until the transaction had begun.",
+            &["pool"],
+            DURATION_BUCKETS,
+        );
         Self {
             reads: statements.with(&["read"]),
             writes: statements.with(&["write"]),
@@ -139,8 +150,21 @@ impl DatabaseMetrics {
                 "Statements whose connection was closed because nobody waited for them any more.",
             ),
             replicas: ReplicaMetrics::new(registry),
+            read_wait: waits.with(&["read"]),
+            write_wait: waits.with(&["write"]),
+            limits: registry.gauges(
+                "database_connections_limit",
+                "Connections that a pool may have to one server.",
+                &["pool"],
+            ),
             connections,
         }
+    }
+
+    /// Notes how many connections each pool may have to one server.
+    pub fn limit_pools(&self, readers: u32, writers: u32) {
+        self.limits.with(&["read"]).set(readers.into());
+        self.limits.with(&["write"]).set(writers.into());
     }
 
     /// Notes how many connections a pool has, and how many of them are idle.

@@ -141,6 +141,9 @@ impl Operation {
         if self.success.0 == 201 {
             has("Location");
         }
+        if self.method != "get" {
+            has("X-Consistency-Token");
+        }
         headers.into()
     }
 

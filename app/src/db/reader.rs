@@ -2,6 +2,7 @@
 
 use cirque_shared::metrics::Counter;
 use sea_query::SelectStatement;
+use tokio::time::Instant;
 
 use super::dialect::{Dialect, built};
 use super::held::{Rows, Statement};
@@ -70,7 +71,9 @@ impl Reader<'_> {
         let _running = self.db.slow.begin(&sql, "read");
         match &self.db.pools {
             Pools::Sqlite { readers, .. } => {
+                let began = Instant::now();
                 let mut connection = readers.acquire().await?;
+                self.db.metrics.read_wait.observe(began.elapsed());
                 let _leash = sqlite::Leash::on(&mut connection, self.db.statement_timeout).await?;
                 let query = sqlx::query_with(built(sql), values);
                 let found = match rows {

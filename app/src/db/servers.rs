@@ -278,7 +278,9 @@ impl Servers {
     pub(super) async fn begin(&self) -> Result<(Held, usize), Error> {
         let server = self.primary()?;
         let pool = self.0.servers[server].writers()?;
+        let began = Instant::now();
         let begun = self.on_primary(server, Held::begin(&pool, &self.0.metrics.abandoned)).await?;
+        self.0.metrics.write_wait.observe(began.elapsed());
         Ok((begun, server))
     }
 

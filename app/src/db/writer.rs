@@ -5,6 +5,7 @@ use std::time::Duration;
 use sea_query::{DeleteStatement, InsertStatement, SelectStatement, UpdateStatement};
 use sea_query_sqlx::{SqlxBinder, SqlxValues};
 use sqlx::{Sqlite, Transaction};
+use tokio::time::Instant;
 
 use super::dialect::{Dialect, built};
 use super::held::{Held, Rows, Statement};
@@ -38,7 +39,9 @@ impl<'d> Writer<'d> {
     pub(super) async fn begin(db: &'d Db, longest: Duration) -> Result<Self, Error> {
         let transaction = match &db.pools {
             Pools::Sqlite { writer, .. } => {
+                let began = Instant::now();
                 let mut transaction = writer.begin_with(dialect::BEGIN_WRITE).await?;
+                db.metrics.write_wait.observe(began.elapsed());
                 let leash = Leash::on(&mut transaction, longest).await?;
                 Open::Sqlite(transaction, leash)
             }

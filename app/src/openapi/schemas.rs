@@ -147,7 +147,13 @@ fn headers() -> Value {
     cache["schema"] = json!({ "type": "string", "enum": ["HIT", "MISS", "STALE"] });
     let mut left = header("For how many seconds the answer will be kept.");
     left["schema"] = json!({ "type": "integer", "minimum": 0 });
+    let mut token = header(
+        "Where the database was after this write. Where replicas are, a read that sends it back in the same header sees the \
+         write, on any node; for half a minute, unless `own_writes` says otherwise.",
+    );
+    token["required"] = false.into();
     json!({
+        "X-Consistency-Token": token,
         "ETag": header("The strong tag of the answer, for If-None-Match."),
         "Location": header("Where it is."),
         "X-Cache": cache,

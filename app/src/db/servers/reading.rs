@@ -76,6 +76,8 @@ impl Servers {
                 }
                 // It was stopped to let the replica replay what happened, and would be again.
                 Err(Error::Busy(_)) => return self.ask_primary(Why::Failed, statement).await,
+                // It was found deaf meanwhile.
+                Err(Error::Unreachable(sqlx::Error::PoolClosed)) => has_failed = true,
                 Err(Error::Unreachable(_)) => {
                     self.fail(server);
                     has_failed = true;
@@ -115,7 +117,10 @@ impl Servers {
     }
 
     async fn fetch(&self, pool: &PgPool, statement: Statement) -> Result<Vec<PgRow>, sqlx::Error> {
-        Held::acquire(pool, &self.0.metrics.abandoned).await?.fetch(statement).await
+        let began = Instant::now();
+        let mut held = Held::acquire(pool, &self.0.metrics.abandoned).await?;
+        self.0.metrics.read_wait.observe(began.elapsed());
+        held.fetch(statement).await
     }
 
     /// Waits for `work` at `server` until it was found deaf.
