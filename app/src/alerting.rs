@@ -52,7 +52,9 @@ impl Source for Look {
         Box::pin(async move {
             let state = &self.0;
             let probed = tokio::time::timeout(state.health_timeout, settings::probe(&state.db)).await;
-            state.metrics.database_up.set(i64::from(matches!(probed, Ok(Ok(())))));
+            // A site that nobody can write to is not well, even while replicas answer its readers.
+            let takes_writes = state.db.report().is_none_or(|servers| servers.has_primary);
+            state.metrics.database_up.set(i64::from(matches!(probed, Ok(Ok(()))) && takes_writes));
             state.db.observe();
             state.cache.observe();
             samples(state.metrics.observed(), names)

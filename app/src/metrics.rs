@@ -196,8 +196,10 @@ impl Metrics {
             slow_readers: closed.with(&["slow_reader"]),
             cut: closed.with(&["cut"]),
         };
-        let database_up = registry
-            .gauge("app_database_up", "Whether the database answered when it was last looked at: 1 or 0.");
+        let database_up = registry.gauge(
+            "app_database_up",
+            "Whether the database answered when it was last looked at, and takes writes: 1 or 0.",
+        );
         database_up.set(1);
         Self {
             database_up,

@@ -18,6 +18,9 @@ enum Together {
 const GAUGES: &[(&str, Together)] = &[
     ("app_build_info", Together::Most),
     ("app_database_up", Together::Least),
+    ("database_has_primary", Together::Least),
+    ("database_replica_lag_seconds", Together::Most),
+    ("database_replica_lag_bytes", Together::Most),
     ("cache_hit_ratio", Together::Mean),
     ("redis_up", Together::Least),
     ("redis_state", Together::Most),
