@@ -142,15 +142,7 @@ impl AppState {
     /// [`Unready`] when there is no database, or its schema is not up to date.
     pub async fn open(config: &Config, templates: &[&'static str]) -> Result<Self, Unready> {
         let registry = Registry::new();
-        let db_metrics = Arc::new(DatabaseMetrics::new(&registry));
-        let database = config.database.within(config.server.max_execution_time);
-        let db = Db::open(&database, Open::Existing, db_metrics).await?;
-        let missing = db::migrations::pending(&db).await?;
-        if !missing.is_empty() {
-            let missing: Vec<String> = missing.iter().map(ToString::to_string).collect();
-            let location = config.database.location.to_string();
-            return Err(Unready::Unmigrated { location, missing: missing.join(", ") });
-        }
+        let db = opened(config, DatabaseMetrics::new(&registry)).await?;
         let cursor_key = Key::new(&settings::secret(&db, settings::CURSOR_KEY).await?);
         let link_key = Key::new(&settings::secret(&db, settings::MAIL_KEY).await?);
         let node = HeaderValue::from_str(&config.server.node_name())
@@ -217,6 +209,19 @@ impl AppState {
             supervisor: OnceLock::new(),
         })))
     }
+}
+
+/// The database, if its schema is what this version needs.
+async fn opened(config: &Config, metrics: DatabaseMetrics) -> Result<Db, Unready> {
+    let database = config.database.within(config.server.max_execution_time);
+    let db = Db::open(&database, Open::Existing, Arc::new(metrics)).await?;
+    let missing = db::migrations::pending(&db).await?;
+    if !missing.is_empty() {
+        let missing: Vec<String> = missing.iter().map(ToString::to_string).collect();
+        let location = config.database.location.to_string();
+        return Err(Unready::Unmigrated { location, missing: missing.join(", ") });
+    }
+    Ok(db)
 }
 
 /// What tells the kept answers of this site from those of others: another database, another version, other links.
