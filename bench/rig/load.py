@@ -29,12 +29,12 @@ def run(command, core=None):
     return done.stdout
 
 
-def wrk(url, connections, seconds, core=None, headers=(), method="GET", body=0, threads=1):
-    """HTTP/1.1 in a closed loop."""
-    command = ["wrk", f"-t{threads}", f"-c{connections}", f"-d{seconds}s", "-s", HERE / "wrk.lua"]
+def wrk(url, connections, seconds, core=None, headers=(), method="GET", body=0, template=None):
+    """HTTP/1.1 in a closed loop. In a template # is another number each time."""
+    command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "-s", HERE / "wrk.lua"]
     for header in headers:
         command += ["-H", header]
-    out = run([*command, url, "--", method, body], core)
+    out = run([*command, url, "--", method, body, *([template] if template else [])], core)
     said = json.loads(out[out.index("{"):])
     errors = {kind: count for kind, count in said["errors"].items() if count}
     return Seen(
@@ -69,8 +69,8 @@ def handshakes(port, seconds, is_resumed, core=None):
 
 
 def ab(url, requests, connections, core=None):
-    """ApacheBench with kept connections, as the guide's readers run it."""
-    out = run(["ab", "-q", "-k", "-n", requests, "-c", connections, url], core)
+    """ApacheBench as the guide runs it: a new connection for each request."""
+    out = run(["ab", "-q", "-n", requests, "-c", connections, url], core)
     share = {int(part): float(ms) for part, ms in re.findall(r"^\s+(\d+)%\s+(\d+)", out, re.M)}
     failed = int(re.search(r"Failed requests:\s+(\d+)", out).group(1))
     other = re.search(r"Non-2xx responses:\s+(\d+)", out)

@@ -188,3 +188,82 @@ In a closed loop on a busy machine; latency says more about the load's own core 
 
 {trouble}
 """
+
+
+def app_line(row):
+    late = " / ".join("–" if row[field] is None else f"{row[field]:.1f}" for field in ("p50_ms", "p99_ms"))
+    return (f"{row['what']:<36}{row['server']:<20}{row['database']:<12}{row['load']:<8}"
+            f"{row['per_second']:>9,.0f}/s   {late} ms {row['trouble']}")
+
+
+def write_app_csv(path, rows):
+    with open(path, "w", newline="") as file:
+        out = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+        out.writeheader()
+        out.writerows({key: f"{value:.3f}" if isinstance(value, float) else value for key, value in row.items()} for row in rows)
+
+
+def rate(rows, what, server, database, how):
+    return next((row["per_second"] for row in rows if (row["what"], row["server"], row["database"], row["load"]) == (what, server, database, how)), None)
+
+
+def app_targets(rows):
+    """What was promised, and what came of it."""
+    said = []
+    for database in ("SQLite", "PostgreSQL"):
+        through = rate(rows, "list, cached", "edge and cirque", database, "ab 10")
+        if through:
+            said.append((f"cached list through the edge, ab over 10 connections, {database}", f"{through:,.0f}/s", "8,500/s", through >= 8500))
+        own, php = (rate(rows, "list, uncached", server, database, "wrk 10") for server in ("cirque", "nginx and PHP-FPM"))
+        if own and php:
+            said.append((f"uncached list over PHP-FPM's, {database}", f"{own / php:.2f} times", "3 times", own >= 3 * php))
+        first, deep = (rate(rows, what, "cirque", database, "wrk 10") for what in ("first page by cursor, uncached", "page deep down by cursor, uncached"))
+        if first and deep:
+            said.append((f"a page deep down over the first, {database}", f"{deep / first:.2f} times", "no less than 0.9", deep >= 0.9 * first))
+    return said
+
+
+def app_page(rows, versions, date, command, posts, raw):
+    told = "\n".join(f"- {name}: {text}" for name, text in versions.items())
+    goals = table(["target", "seen", "wanted", ""], [[what, seen, want, "met" if is_met else "**missed**"] for what, seen, want, is_met in app_targets(rows)])
+    shown = table(
+        ["what", "server", "database", "load", "requests/s (lowest–highest)", "p50 / p99, ms"],
+        [[row["what"], row["server"], row["database"], row["load"],
+          f"{row['per_second']:,.0f} ({row['lowest']:,.0f}–{row['highest']:,.0f})",
+          " / ".join("–" if row[field] is None else f"{row[field]:.1f}" for field in ("p50_ms", "p99_ms"))] for row in rows if not row["what"].startswith("list with")])
+    parts = [row for row in rows if row["what"].startswith("list with")]
+    base = next((row["per_second"] for row in parts if "neither" in row["what"]), None)
+    guide = {"list with neither cache nor indexes": "150", "list with both": "850"}
+    ablation = table(
+        ["the first page of posts", "requests/s", "over the first row", "the guide's figure"],
+        [[row["what"], f"{row['per_second']:,.0f}", f"{row['per_second'] / base:.1f}", guide.get(row["what"], "")] for row in parts]) if base else ""
+    trouble = "\n".join(f"- {row['what']}, {row['server']}, {row['database']}: {row['trouble']}" for row in rows if row["trouble"]) or "- None."
+    return f"""# The app beside PHP-FPM and Fastify, {date}
+
+`{command}` on a shared machine with two cores, on which the servers, the database and the load run together; {posts:,} posts of
+about 3.5 KB each, 15 in a page. Closed loops of wrk, and ab as in the guide, a thousand requests with a connection each. The middle
+one of the rounds, the lowest and highest in brackets. The rivals answer the first page of posts with the same columns of the
+same database, without framework or cache: PHP 8.2 with opcache and persistent connections behind nginx, Fastify with node-postgres.
+
+{told}
+
+Raw numbers: [{raw}]({raw}).
+
+## Targets
+
+{goals}
+
+## Everything
+
+{shown}
+
+## What cache and indexes are worth
+
+The guide's table (150 requests/s before, 850 after), with ab over ten connections, SQLite, without the edge.
+
+{ablation}
+
+## What went wrong
+
+{trouble}
+"""

@@ -71,11 +71,24 @@ def binaries(place):
 
 def versions(binary):
     """One line each, as they say it of themselves."""
-    ask = {
+    return told({
         "cirque": [binary["cirque"], "--version"], "nginx": ["nginx", "-v"], "haproxy": ["haproxy", "-v"],
         "envoy": [binary["envoy"], "--version"], "caddy": [binary["caddy"], "version"], "traefik": [binary["traefik"], "version"],
         "wrk": ["wrk", "--version"], "h2load": ["h2load", "--version"],
-    }
+    })
+
+
+def app_versions(binary):
+    """The same for the app's rivals."""
+    fpm = sorted(pathlib.Path("/usr/sbin").glob("php-fpm*"))[-1]
+    postgres = sorted(pathlib.Path("/usr/lib/postgresql").glob("*/bin/postgres"))[-1]
+    return told({
+        "cirque": [binary["cirque"], "--version"], "nginx": ["nginx", "-v"], "php": [fpm, "-v"], "node": ["node", "--version"],
+        "PostgreSQL": [postgres, "--version"], "ab": ["ab", "-V"], "wrk": ["wrk", "--version"],
+    })
+
+
+def told(ask):
     said = {}
     for name, command in ask.items():
         done = subprocess.run(list(map(str, command)), capture_output=True, text=True)

@@ -1,10 +1,20 @@
--- The method and the size of the body come as arguments; what was seen goes out as one line of JSON.
+-- The method, the size of the body or a body where # is another number each time come as arguments; what was seen goes
+-- out as one line of JSON.
 function init(args)
   wrk.method = args[1] or "GET"
   local size = tonumber(args[2] or "0")
   if size > 0 then
     wrk.body = string.rep("x", size)
     wrk.headers["Content-Type"] = "text/plain"
+  end
+  if args[3] then
+    wrk.headers["Content-Type"] = "application/json"
+    local count = 0
+    local began = os.time()
+    request = function()
+      count = count + 1
+      return wrk.format(nil, nil, nil, (args[3]:gsub("#", began .. "-" .. count)))
+    end
   end
 end
 
