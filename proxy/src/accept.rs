@@ -37,6 +37,7 @@ impl Accepting {
 #[async_trait]
 impl Service for Accepting {
     async fn start_service(&mut self, _: Option<ListenFds>, shutdown: ShutdownWatch, _: usize) {
+        self.front.is_here();
         let mut loops = JoinSet::new();
         for (number, listener) in self.listeners.drain(..).enumerate() {
             let (gate, front) = (Arc::clone(&self.gate), Arc::clone(&self.front));

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::{ArcSwap, Guard};
-use cirque_shared::metrics::Registry;
 use cirque_shared::metrics::http::NO_ROUTE;
+use cirque_shared::metrics::{Registry, process};
 use cirque_shared::shutdown::InFlight;
 use cirque_shared::trace::{Exporter, Recorder};
 use tokio::sync::watch;
@@ -28,6 +28,8 @@ pub(crate) struct Edge {
     changed: watch::Sender<()>,
     pub(crate) metrics: Metrics,
     pub(crate) no_route: RouteSeries,
+    /// Where connections are served.
+    pub(crate) runtime: process::Runtime,
     pub(crate) access_log: AccessLog,
     pub(crate) traces: Recorder,
     pub(crate) in_flight: InFlight,
@@ -45,7 +47,7 @@ impl Edge {
     /// When the access log cannot be opened.
     pub(crate) fn new(config: Config, orders: Orders) -> io::Result<(Self, Option<Exporter>)> {
         let registry = Registry::new();
-        cirque_shared::metrics::process::declare(&registry, "proxy", env!("CARGO_PKG_VERSION"));
+        let runtime = process::declare(&registry, "proxy", env!("CARGO_PKG_VERSION"));
         let metrics = Metrics::new(&registry);
         let access_log = AccessLog::open(
             &config.access_log,
@@ -61,6 +63,7 @@ impl Edge {
             changed: watch::Sender::new(()),
             no_route: metrics.route(NO_ROUTE),
             metrics,
+            runtime,
             access_log,
             traces,
             in_flight: InFlight::default(),

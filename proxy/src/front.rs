@@ -47,6 +47,11 @@ enum Speaks {
 }
 
 impl Front {
+    /// Connections are served in the runtime of the caller: its tasks are those that are counted.
+    pub(crate) fn is_here(&self) {
+        self.edge.runtime.is_here();
+    }
+
     pub(crate) fn new(
         edge: Arc<Edge>,
         doors: Vec<Arc<Door>>,
