@@ -39,6 +39,7 @@ mod retries;
 mod routing;
 mod service;
 mod site;
+mod soak;
 mod timeouts;
 mod tls;
 mod traces;

@@ -183,7 +183,8 @@ impl Running {
         self.join()
     }
 
-    fn join(mut self) -> Report {
+    /// Waits for its end.
+    pub fn join(mut self) -> Report {
         for thread in self.threads.drain(..) {
             thread.join().expect("a load thread does not panic");
         }
@@ -253,6 +254,21 @@ impl Report {
         let count = self.served_by.get(served_by).copied().unwrap_or(0);
         let total: usize = self.served_by.values().sum();
         if total == 0 { 0.0 } else { count as f64 / total as f64 }
+    }
+
+    /// Both loads as one.
+    #[must_use]
+    pub fn with(mut self, other: Report) -> Report {
+        for (status, count) in other.statuses {
+            *self.statuses.entry(status).or_default() += count;
+        }
+        for (name, count) in other.served_by {
+            *self.served_by.entry(name).or_default() += count;
+        }
+        self.errors += other.errors;
+        self.latencies.extend(other.latencies);
+        other.failures.into_iter().for_each(|failure| self.note(failure));
+        self
     }
 
     fn note(&mut self, failure: String) {
