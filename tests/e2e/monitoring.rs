@@ -1,10 +1,12 @@
 //! What `monitoring/` says works on import: with a real Prometheus, on a real site.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
 use cirque_tests::prometheus::{Prometheus, monitoring};
+use cirque_tests::python;
 use cirque_tests::{Client, Cluster, Connection, Load, Request, Scrape, eventually};
 use serde_json::Value;
 
@@ -22,6 +24,15 @@ fn promtool_finds_nothing_wrong_with_rules_and_configuration_and_their_tests_pas
     promtool(&["check", "config", "prometheus.yml"]);
     promtool(&["check", "rules", "recording.yml", "alerts/app.yml", "alerts/edge.yml"]);
     promtool(&["test", "rules", "alerts/tests/app_test.yml", "alerts/tests/edge_test.yml"]);
+}
+
+#[test]
+fn the_dashboards_are_what_grafanas_published_schema_describes() {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("contract/dashboards.py");
+    let output = python::program("python").arg(script).arg(monitoring("dashboards")).output();
+    let output = output.expect("Python runs");
+    let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+    assert!(output.status.success() && said.trim().is_empty(), "{said}");
 }
 
 /// A little of everything that is shown.

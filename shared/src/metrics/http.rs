@@ -161,4 +161,21 @@ mod tests {
         drop(guard);
         assert_eq!(metrics.in_flight.get(), 0);
     }
+
+    /// What both tiers count of each request: one in flight, a status, a duration. The figure is in the guide.
+    #[test]
+    fn what_is_counted_of_a_request_costs_a_share_of_a_microsecond() {
+        const REQUESTS: u32 = 200_000;
+        let metrics = HttpMetrics::new(&Registry::new());
+        let route = metrics.route("api");
+        let started = std::time::Instant::now();
+        for request in 0..REQUESTS {
+            let _in_flight = metrics.enter();
+            route.finished("GET", 200, Duration::from_micros(u64::from(request % 5_000)));
+        }
+        let each = started.elapsed().as_nanos() / u128::from(REQUESTS);
+        println!("{each} ns to count a request");
+        // Without optimisation, on a machine that does other things: it must only not have grown beyond all bounds.
+        assert!(each < 20_000, "{each} ns");
+    }
 }

@@ -48,7 +48,10 @@ fn ten_thousand_hear_of_a_post_though_their_worker_is_killed_five_times() {
     let twice = ids.len() - different.len();
     assert!(twice <= KILLS * AT_ONCE, "{twice} mails came twice, at most {KILLS} times {AT_ONCE} may");
     assert_eq!(site.number("SELECT count(*) FROM jobs WHERE kind = 'mail_subscriber'"), 10_000);
-    assert_eq!(site.number("SELECT count(*) FROM jobs WHERE state <> 'done'"), 0);
+    assert_eq!(
+        site.number("SELECT count(*) FROM jobs WHERE state <> 'done' AND kind <> 'publish_scheduled'"),
+        0
+    );
     report(twice);
 }
 
