@@ -168,7 +168,7 @@ mod tests {
         const REQUESTS: u32 = 200_000;
         let metrics = HttpMetrics::new(&Registry::new());
         let route = metrics.route("api");
-        let started = std::time::Instant::now();
+        let started = tokio::time::Instant::now();
         for request in 0..REQUESTS {
             let _in_flight = metrics.enter();
             route.finished("GET", 200, Duration::from_micros(u64::from(request % 5_000)));
