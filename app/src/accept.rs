@@ -2,6 +2,7 @@
 
 mod served;
 mod socket;
+mod source;
 
 use std::io;
 use std::net::SocketAddr;
@@ -19,12 +20,12 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tower::Service as _;
 
 pub use self::served::Served;
 use self::socket::{Limits, Phase, Socket};
+use self::source::{Arrived, Source};
 use crate::config::Server;
 use crate::lifecycle::Ending;
 use crate::metrics::ConnectionMetrics;
@@ -36,17 +37,10 @@ const MAX_HEADERS: usize = 100;
 /// How long idle connections stay open for one more request, after another process has taken over.
 pub const LINGER: Duration = Duration::from_secs(5);
 
-/// Connections that are still taken from the kernel's queue when accepting ends.
-const LAST: usize = 1024;
-
-/// How long accepting rests when the system has no descriptor left.
-const REST: Duration = Duration::from_millis(50);
-
 /// Serves connections until it is told to stop.
 #[derive(Debug)]
 pub struct Acceptor {
-    listener: TcpListener,
-    places: Arc<Semaphore>,
+    source: Source,
     connections: Connections,
     http: http1::Builder,
 }
@@ -72,11 +66,25 @@ impl Acceptor {
     /// Those of the system: the address is in use, or not ours.
     pub async fn bind(config: &Server, metrics: ConnectionMetrics) -> io::Result<Self> {
         let listener = TcpListener::bind((config.host.as_str(), config.port)).await?;
-        Ok(Self::on(listener, config, metrics, Served::default()))
+        let source = Source::own(listener, config.max_connections)?;
+        Ok(Self::of(source, config, metrics, Served::default()))
     }
 
-    /// Accepts from a socket that listens already, and counts in `served`.
-    pub fn on(listener: TcpListener, config: &Server, metrics: ConnectionMetrics, served: Served) -> Self {
+    /// Accepts from a socket that listens already and that other processes accept from too; counts in `served`.
+    ///
+    /// # Errors
+    ///
+    /// Those of the system.
+    pub fn share(
+        listener: std::net::TcpListener,
+        config: &Server,
+        metrics: ConnectionMetrics,
+        served: Served,
+    ) -> io::Result<Self> {
+        Ok(Self::of(Source::shared(listener, config.max_connections)?, config, metrics, served))
+    }
+
+    fn of(source: Source, config: &Server, metrics: ConnectionMetrics, served: Served) -> Self {
         let mut http = http1::Builder::new();
         // Heads and idle connections are timed by the socket, which tells them apart.
         http.header_read_timeout(None)
@@ -96,56 +104,42 @@ impl Acceptor {
             finish: CancellationToken::new(),
             cut: CancellationToken::new(),
         };
-        Self { listener, places: Arc::new(Semaphore::new(config.max_connections)), connections, http }
+        Self { source, connections, http }
     }
 
     /// The address that it really listens on.
-    ///
-    /// # Errors
-    ///
-    /// Those of the system.
-    pub fn address(&self) -> io::Result<SocketAddr> {
-        self.listener.local_addr()
+    pub fn address(&self) -> SocketAddr {
+        self.source.address()
     }
 
     /// Accepts until it is told how to end, then waits for what is in flight, for `grace` at the longest.
     pub async fn run(self, app: Router, told: impl Future<Output = Ending>, grace: Duration) -> Drained {
-        let Self { listener, places, connections, http } = self;
+        let Self { mut source, connections, http } = self;
         let http = Arc::new(http);
-        let accepting = async {
-            loop {
-                // A place first: at the limit, new connections wait in the kernel's queue.
-                let place = Arc::clone(&places).acquire_owned().await.expect("the semaphore is never closed");
-                let (stream, peer) = accepted(&listener).await;
-                let served = connections.clone().serve(stream, peer, app.clone(), Arc::clone(&http));
-                tokio::spawn(async move {
-                    served.await;
-                    drop(place);
-                });
+        let serve = |Arrived { stream, peer, place }| {
+            let served = connections.clone().serve(stream, peer, app.clone(), Arc::clone(&http));
+            tokio::spawn(async move {
+                served.await;
+                drop(place);
+            });
+        };
+        source.begin();
+        let mut told = pin!(told);
+        let ending = loop {
+            tokio::select! {
+                Some(arrived) = source.next() => serve(arrived),
+                ending = told.as_mut() => break ending,
             }
         };
-        let ending = tokio::select! {
-            never = accepting => never,
-            ending = told => ending,
-        };
-        match ending {
-            Ending::Stop => {
-                // Whoever is in the queue would be reset; there is nobody else to take them.
-                for (stream, peer) in waiting(listener) {
-                    let Ok(place) = Arc::clone(&places).try_acquire_owned() else { break };
-                    let served = connections.clone().serve(stream, peer, app.clone(), Arc::clone(&http));
-                    tokio::spawn(async move {
-                        served.await;
-                        drop(place);
-                    });
-                }
-            }
-            Ending::Leave(hurried) => {
-                drop(listener);
-                tokio::select! {
-                    _ = connections.open.drained(LINGER) => {}
-                    () = hurried.cancelled() => {}
-                }
+        source.end(&ending);
+        while let Some(arrived) = source.next().await {
+            serve(arrived);
+        }
+        drop(source);
+        if let Ending::Leave(hurried) = ending {
+            tokio::select! {
+                _ = connections.open.drained(LINGER) => {}
+                () = hurried.cancelled() => {}
             }
         }
         connections.finish.cancel();
@@ -158,40 +152,6 @@ impl Acceptor {
         }
         drained
     }
-}
-
-/// What the kernel has taken and nobody has accepted yet; the socket is closed.
-fn waiting(listener: TcpListener) -> Vec<(TcpStream, SocketAddr)> {
-    let Ok(listener) = listener.into_std() else { return Vec::new() };
-    let accept = || {
-        let (stream, peer) = listener.accept().ok()?;
-        stream.set_nonblocking(true).ok()?;
-        Some((TcpStream::from_std(stream).ok()?, peer))
-    };
-    std::iter::from_fn(accept).take(LAST).collect()
-}
-
-/// The next connection. Connections that ended while they waited are passed over.
-async fn accepted(listener: &TcpListener) -> (TcpStream, SocketAddr) {
-    let mut is_short = false;
-    loop {
-        match listener.accept().await {
-            Ok(accepted) => return accepted,
-            Err(error) if is_of_the_connection(&error) => {}
-            Err(error) => {
-                if !is_short {
-                    tracing::error!(error.chain = %error, "could not accept a connection");
-                    is_short = true;
-                }
-                tokio::time::sleep(REST).await;
-            }
-        }
-    }
-}
-
-fn is_of_the_connection(error: &io::Error) -> bool {
-    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
-    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
 }
 
 impl Connections {

@@ -16,7 +16,6 @@ use crate::accept::{Acceptor, LINGER, Served};
 use crate::alerting::Look;
 use crate::config::{Config, Server};
 use crate::lifecycle::Ending;
-use crate::metrics::ConnectionMetrics;
 use crate::posts::popularity;
 use crate::queue::Queue;
 use crate::router::{TEMPLATES, router};
@@ -74,17 +73,6 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn accept_from(
-    listener: TcpListener,
-    config: &Config,
-    metrics: ConnectionMetrics,
-    served: Served,
-) -> io::Result<Acceptor> {
-    listener.set_nonblocking(true)?;
-    let listener = tokio::net::TcpListener::from_std(listener)?;
-    Ok(Acceptor::on(listener, &config.server, metrics, served))
-}
-
 /// A node that listens and is about to answer.
 #[derive(Debug)]
 pub struct Node {
@@ -120,7 +108,7 @@ impl Node {
     ) -> Result<Self, CannotStart> {
         let state = AppState::open(config, TEMPLATES).await?;
         let metrics = state.metrics.connections.clone();
-        let acceptor = accept_from(listener, config, metrics, served);
+        let acceptor = Acceptor::share(listener, &config.server, metrics, served);
         Self::with(config, state, acceptor)
     }
 
@@ -128,7 +116,7 @@ impl Node {
         let server = &config.server;
         let cannot_listen = |source| CannotStart::Listen { address: server.address(), source };
         let acceptor = acceptor.map_err(cannot_listen)?;
-        let address = acceptor.address().map_err(cannot_listen)?;
+        let address = acceptor.address();
         let (drain_delay, grace_period) = (server.drain_delay, server.grace_period);
         Ok(Self { state, acceptor, address, drain_delay, grace_period })
     }

@@ -55,6 +55,13 @@ pub(crate) fn rewrite(node: &Node, change: impl Fn(&str) -> String) {
     fs::write(&file, changed).expect("the temporary directory is writable");
 }
 
+/// How many sockets this process has.
+fn sockets(pid: u32) -> usize {
+    let Ok(files) = fs::read_dir(format!("/proc/{pid}/fd")) else { return 0 };
+    let links = files.flatten().filter_map(|file| fs::read_link(file.path()).ok());
+    links.filter(|link| link.to_string_lossy().starts_with("socket:")).count()
+}
+
 // key: app.toml processes.workers
 #[test]
 fn several_processes_share_one_address_and_are_counted_together() {
@@ -79,6 +86,21 @@ fn several_processes_share_one_address_and_are_counted_together() {
         assert_eq!(scrape.value("app_database_up", &[]), 1.0);
     }
     assert_eq!(node.metrics().promtool_findings(), "");
+    // Whoever waits is next: 30 connections are shared among three. The one that asks is the only one before.
+    eventually("the load is gone", SOON, || metric(&node, "app_connections", &[]), |open| *open == Some(1.0));
+    let all = pids(&node, 3);
+    let before: Vec<usize> = all.iter().map(|pid| sockets(*pid)).collect();
+    let open = |_| {
+        let mut connection = Connection::open(node.address());
+        connection.exchange(&Request::get("/livez")).unwrap().expect_status(200);
+        connection
+    };
+    let _open: Vec<Connection> = (0..30).map(open).collect();
+    let more = || all.iter().zip(&before).map(|(pid, before)| sockets(*pid).saturating_sub(*before));
+    let shares = || more().collect::<Vec<_>>();
+    let shared = eventually("all are accepted", SOON, shares, |shares| shares.iter().sum::<usize>() >= 29);
+    assert!(shared.iter().all(|share| *share >= 5), "{shared:?}");
+    println!("30 connections over three processes: {shared:?}");
     assert_eq!(report.served_by.len(), 1, "they are one node: {:?}", report.served_by);
     let listening = logged(&node, "node is listening");
     assert_eq!(listening.len(), 3, "{listening:?}");

@@ -12,6 +12,9 @@ use super::crew::Rules;
 use crate::config::{Config, Written};
 use crate::serve::{CannotStart, longest_end};
 
+/// Connections that the kernel keeps until a process accepts them, as of a node of one process.
+const BACKLOG: i32 = 1024;
+
 /// A configuration, and what its processes are started with. It stays as it is, whatever happens to the files.
 #[derive(Debug)]
 pub(super) struct Generation {
@@ -67,8 +70,12 @@ fn read(source: &Source) -> anyhow::Result<(Written, Config)> {
 
 fn listen(config: &Config) -> Result<TcpListener, CannotStart> {
     let server = &config.server;
-    TcpListener::bind((server.host.as_str(), server.port))
-        .map_err(|source| CannotStart::Listen { address: server.address(), source })
+    let bound = TcpListener::bind((server.host.as_str(), server.port)).and_then(|listener| {
+        // The library's own is 128.
+        rustix::net::listen(&listener, BACKLOG)?;
+        Ok(listener)
+    });
+    bound.map_err(|source| CannotStart::Listen { address: server.address(), source })
 }
 
 /// Where our own binary is, or the one that took its place.
