@@ -181,3 +181,47 @@ fn the_units_call_commands_that_exist() {
         assert!(count >= 2, "{unit}");
     }
 }
+
+/// The guide's files are accepted, and its commands are commands.
+#[test]
+fn the_deployment_guide_tells_the_truth() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/guides/deploy.md");
+    let guide = fs::read_to_string(path).unwrap();
+    let blocks: Vec<&str> = guide.split("```").skip(1).step_by(2).collect();
+    let folder = tempfile::tempdir().unwrap();
+    let database = format!("sqlite:{}", folder.path().join("app.db").display());
+    let mut files = 0;
+    for toml in blocks.iter().filter_map(|block| block.strip_prefix("toml\n")) {
+        let file = folder.path().join("file.toml");
+        fs::write(&file, toml).unwrap();
+        let file = file.display().to_string();
+        let checks: &[&[&str]] = if toml.contains("[upstreams") {
+            &[&["proxy", "check", "--config", &file]]
+        } else {
+            &[
+                &["app", "migrate", "--config", &file, "--database", &database],
+                &["app", "check", "--config", &file, "--database", &database],
+            ]
+        };
+        for check in checks {
+            let mut check = Process::cirque("check", check);
+            assert_eq!(check.expect_exit(SOON), 0, "{toml}\n{:#?}", check.lines());
+        }
+        files += 1;
+    }
+    assert_eq!(files, 2);
+    let lines =
+        blocks.iter().flat_map(|block| block.lines()).map(|line| line.split('#').next().unwrap_or(""));
+    let calls = lines.filter_map(|line| line.strip_prefix("cirque ").or(line.split(" -- cirque ").nth(1)));
+    let mut commands = 0;
+    for call in calls {
+        let words: Vec<&str> = call.split_whitespace().collect();
+        let mut help = Process::cirque("help", &[&words[..2], &["--help"]].concat());
+        assert_eq!(help.expect_exit(SOON), 0, "{call}");
+        let said = help.text(Stream::Stdout);
+        let flags = words.iter().filter(|word| word.starts_with("--"));
+        flags.for_each(|flag| assert!(said.contains(*flag), "{call}: {flag} is not in\n{said}"));
+        commands += 1;
+    }
+    assert!(commands >= 6, "{commands} commands");
+}

@@ -1,10 +1,8 @@
 //! Processes that have served enough, or hold too much, are replaced under load.
 
-use std::time::Duration;
+use cirque_tests::{Connection, Edge, Load, Node, eventually};
 
-use cirque_tests::{Connection, Edge, Load, Node};
-
-use super::{LIST, logged, metric, node, pids, wait_for_metric};
+use super::{LIST, SOON, logged, metric, node, pids, wait_for_metric};
 
 const REQUESTS: [(&str, &str); 1] = [("reason", "requests")];
 
@@ -16,15 +14,14 @@ fn recycled_under_load_no_request_fails_and_no_counter_goes_backwards() {
     let load = Load::on(node.address(), LIST).connections(4).per_second(200).start();
     let labels = [("route", "/api/v1/posts"), ("code", "200")];
     let (mut last, mut scrapes) = (0.0, 0);
-    loop {
+    let look = || {
         if let Some(now) = metric(&node, "http_requests_total", &labels) {
             assert!(now >= last, "{now} after {last}, at scrape {scrapes}");
             (last, scrapes) = (now, scrapes + 1);
         }
-        if metric(&node, "app_process_exits_total", &REQUESTS).is_some_and(|exits| exits >= 6.0) {
-            break;
-        }
-    }
+        metric(&node, "app_process_exits_total", &REQUESTS)
+    };
+    eventually("six were replaced", SOON, look, |exits| exits.is_some_and(|exits| exits >= 6.0));
     let report = load.stop();
     report.assert_all_ok();
     wait_for_metric(&node, "http_requests_total", &labels, report.total() as f64);
@@ -64,9 +61,9 @@ fn a_process_that_holds_too_much_memory_is_replaced() {
         connection
     };
     let held: Vec<Connection> = (0..3).map(hold).collect();
-    cirque_tests::eventually(
+    eventually(
         "its successor serves",
-        Duration::from_secs(30),
+        SOON,
         || logged(&node, "process is replaced, its successor serves"),
         |lines| lines.iter().any(|line| line["reason"] == "memory"),
     );
