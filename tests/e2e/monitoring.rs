@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use cirque_tests::prometheus::{Prometheus, monitoring};
 use cirque_tests::python;
-use cirque_tests::{Client, Cluster, Connection, Load, Request, Scrape, eventually};
+use cirque_tests::{Client, Cluster, Connection, Load, Node, Request, Scrape, eventually, redis};
 use serde_json::Value;
 
 const SOON: Duration = Duration::from_secs(60);
@@ -104,6 +104,30 @@ fn all_targets_are_up_all_rules_are_evaluated_and_every_panel_has_data() {
         }
     }
     assert!(asked >= 50, "{asked} queries were asked");
+}
+
+/// Empty where there is no Redis, so it is not among those that a fresh site fills.
+#[test]
+fn the_dashboard_of_redis_has_data_where_there_is_redis() {
+    let server = redis::Server::start(&["--maxmemory", "64mb", "--maxmemory-policy", "allkeys-lru"]);
+    let counted = "limits = { public = '1000000/1m', exempt = [] }\n";
+    let node = Node::builder().posts(3).toml(&redis::toml(server.address())).toml(counted).start();
+    let prometheus = Prometheus::start(&[], &[node.address()]);
+    let text = std::fs::read_to_string(monitoring("dashboards/redis.json")).expect("it is in the repository");
+    let board: Value = serde_json::from_str(&text).expect("it is JSON");
+    let targets =
+        board["panels"].as_array().into_iter().flatten().flat_map(|panel| panel["targets"].as_array());
+    let exprs: Vec<&str> = targets.flatten().filter_map(|target| target["expr"].as_str()).collect();
+    assert!(exprs.len() >= 9);
+    for expr in exprs {
+        let found = || {
+            node.get("/api/v1/posts").expect_status(200);
+            prometheus
+                .ask(&filled(expr))
+                .map_or_else(|error| (0, error), |series| (series.len(), String::new()))
+        };
+        eventually(&format!("there is data: {expr}"), SOON, found, |(found, _)| *found > 0);
+    }
 }
 
 fn mixed_load_once(cluster: &Cluster) {

@@ -89,8 +89,12 @@ fn configuration(edges: &[SocketAddr], nodes: &[SocketAddr], folder: &Path) -> S
     let mut out = String::new();
     for line in text.lines() {
         let line = match line {
-            line if line.contains("127.0.0.1:9901") => format!("      - targets: {}", list(&edges[..1])),
-            line if line.contains("127.0.0.1:8001") => format!("      - targets: {}", list(&nodes[..1])),
+            line if line.contains("127.0.0.1:9901") => {
+                format!("      - targets: {}", list(edges.get(..1).unwrap_or_default()))
+            }
+            line if line.contains("127.0.0.1:8001") => {
+                format!("      - targets: {}", list(nodes.get(..1).unwrap_or_default()))
+            }
             line if line.contains("_interval: 15s") => line.replace("15s", "1s"),
             line if line.trim_start().starts_with("- alerts/") || line.trim_start() == "- recording.yml" => {
                 line.replace("- ", &format!("- {}", root.display()))

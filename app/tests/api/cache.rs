@@ -5,7 +5,10 @@ use std::time::Duration;
 
 use axum::body::Body;
 use cirque_app::changes::{Tag, bump};
+use cirque_app::config;
 use cirque_app::state::AppState;
+use cirque_tests::eventually;
+use cirque_tests::redis::Server;
 use http::Request;
 use proptest::prelude::*;
 use sea_query::{Expr, ExprTrait, Query};
@@ -245,9 +248,24 @@ async fn what_is_gone_is_not_kept() {
 /// One step of a random day.
 #[derive(Clone, Debug)]
 enum Step {
-    Write { node: usize },
-    Read { node: usize, path: usize },
-    Wait { ms: u64 },
+    Write {
+        node: usize,
+    },
+    Read {
+        node: usize,
+        path: usize,
+    },
+    Wait {
+        ms: u64,
+    },
+    /// The node begins again, and remembers nothing.
+    Begin {
+        node: usize,
+    },
+    /// Somebody who was slow writes to Redis what was there before the last write.
+    Late,
+    /// Redis forgets.
+    Flush,
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -259,6 +277,15 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
+fn step_with_redis() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        10 => step(),
+        1 => (0_usize..2).prop_map(|node| Step::Begin { node }),
+        2 => Just(Step::Late),
+        1 => Just(Step::Flush),
+    ]
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 12, max_shrink_iters: 40, ..ProptestConfig::default() })]
 
@@ -267,12 +294,51 @@ proptest! {
     #[test]
     fn no_reader_ever_sees_a_version_older_than_the_promise(steps in proptest::collection::vec(step(), 1..120)) {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-        runtime.block_on(a_day(&steps))?;
+        runtime.block_on(a_day(&steps, None))?;
     }
 }
 
-async fn a_day(steps: &[Step]) -> Result<(), TestCaseError> {
-    let first = site(3).await;
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 6, max_shrink_iters: 20, ..ProptestConfig::default() })]
+
+    /// The same with Redis between the nodes, whatever is written there late or lost.
+    #[test]
+    fn redis_between_the_nodes_never_makes_a_reader_see_less(steps in proptest::collection::vec(step_with_redis(), 1..80)) {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        let server = Server::start(&[]);
+        runtime.block_on(a_day(&steps, Some(&server)))?;
+    }
+}
+
+/// Keeps copies of all answers, or puts them back.
+const COPY: &str = "for _, key in ipairs(redis.call('KEYS', ARGV[1] .. 'cirque:answer:*')) do \
+                    local other = ARGV[1] == '' and 'late:' .. key or string.sub(key, 6) \
+                    redis.call('COPY', key, other, 'REPLACE') end return 1";
+
+fn shared(server: &Server) -> config::Redis {
+    let address = server.address();
+    let here = config::redis::Server { host: address.ip().to_string(), port: address.port() };
+    config::Redis {
+        layout: config::redis::Layout::Single(here, 0),
+        prefix: "cirque".to_owned(),
+        login: config::redis::Login::default(),
+        tls: None,
+        connect_timeout: S(1),
+        timeout: S(1),
+        slow_after: S(1),
+    }
+}
+
+fn wait_for_redis(site: &Site) {
+    let is_up = || site.state.redis.as_ref().is_none_or(cirque_app::redis::Redis::is_up);
+    eventually("Redis is up", S(20), is_up, |up| *up);
+}
+
+async fn a_day(steps: &[Step], redis: Option<&Server>) -> Result<(), TestCaseError> {
+    let mut data = Data::seeded(3).await;
+    data.config.cache.max_size = 16 * MIB;
+    data.config.redis = redis.map(shared);
+    let first = data.open().await;
     let second = first.beside().await;
     first
         .data
@@ -285,15 +351,30 @@ async fn a_day(steps: &[Step]) -> Result<(), TestCaseError> {
         "/api/v2/posts?limit=3".to_owned(),
         format!("/api/v1/posts/{slug}"),
     ];
-    let nodes = [first, second];
+    let mut nodes = [first, second];
+    nodes.iter().for_each(wait_for_redis);
+    let mut forward = Duration::ZERO;
     // When each version was written, and through which node.
     let mut written = vec![(i64::MIN, 0)];
     for step in steps {
         match step {
             Step::Wait { ms } => {
+                forward += Duration::from_millis(*ms);
                 nodes.iter().for_each(|node| node.state.clock.put_forward(Duration::from_millis(*ms)));
             }
+            Step::Begin { node } => {
+                nodes[*node] = nodes[*node].beside().await;
+                nodes[*node].state.clock.put_forward(forward);
+                wait_for_redis(&nodes[*node]);
+            }
+            Step::Late => {
+                let _ = redis.map(|server| server.ask(&["EVAL", COPY, "0", "late:"]));
+            }
+            Step::Flush => {
+                let _ = redis.map(|server| server.ask(&["FLUSHALL"]));
+            }
             Step::Write { node } => {
+                let _ = redis.map(|server| server.ask(&["EVAL", COPY, "0", ""]));
                 retitle(&nodes[*node].state, id, &written.len().to_string()).await;
                 written.push((nodes[*node].state.clock.now().0, *node));
             }

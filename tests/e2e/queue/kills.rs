@@ -1,4 +1,4 @@
-//! Nodes, workers and database are killed or frozen at random while posts are published; in the end nothing is lost.
+//! Nodes, workers, Redis and database are killed or frozen at random while posts are published; in the end nothing is lost.
 //!
 //! `CIRQUE_KILL_SECONDS` says how long each run lasts (20 when left out), `CIRQUE_KILL_SEED` repeats the choices of one
 //! that failed; what the machine makes of them may differ.
@@ -13,7 +13,7 @@ use cirque_tests::backend::{Backend, Reply};
 use cirque_tests::mailbox::Mailbox;
 use cirque_tests::postgres::Server;
 use cirque_tests::process::{Process, Signal};
-use cirque_tests::{Client, Request, eventually, sql};
+use cirque_tests::{Client, Request, eventually, redis, sql};
 use tokio::time::Instant;
 
 use super::{BOUND, Site, publish};
@@ -113,12 +113,14 @@ fn killed(mut server: Option<Server>) {
     receiver.script(move |_| {
         Reply::status(if counted.fetch_add(1, Ordering::SeqCst) % 7 == 6 { 503 } else { 204 })
     });
+    let mut help = redis::Server::start(&[]);
     // The key of a request whose node was killed is free again after twice the time that a request may take.
     let toml = format!(
         "queue = {{ workers = 4, lease = '1s', poll = '100ms' }}\nmail.smtp = '{}'\nwebhooks = {{ allow = ['127.0.0.0/8'], \
          failures = 1000 }}\nanalytics.flush = '300ms'\ndatabase.acquire_timeout = '2s'\n\
-         server.max_execution_time = '8s'\n",
-        mailbox.url()
+         server.max_execution_time = '8s'\n{}",
+        mailbox.url(),
+        redis::toml(help.address())
     );
     let mut site = Site::start(server.as_ref().map(Server::url).as_deref(), NODES, &toml);
     site.app(&["webhook", "add", &format!("http://{}/hook", receiver.address())]);
@@ -134,7 +136,7 @@ fn killed(mut server: Option<Server>) {
     while Instant::now() < until {
         let before = publisher.count();
         eventually("posts are published meanwhile", BOUND, || publisher.count(), |count| *count > before + 2);
-        break_something(&mut site, &mut worker, server.as_mut(), &mut random);
+        break_something(&mut site, &mut worker, server.as_mut(), &mut help, &mut random);
         kills += 1;
     }
     for node in 0..NODES {
@@ -154,8 +156,14 @@ fn killed(mut server: Option<Server>) {
     say(&format!("{kills} kills, {} posts", published.len()));
 }
 
-fn break_something(site: &mut Site, worker: &mut Process, server: Option<&mut Server>, random: &mut Random) {
-    match random.below(10) {
+fn break_something(
+    site: &mut Site,
+    worker: &mut Process,
+    server: Option<&mut Server>,
+    help: &mut redis::Server,
+    random: &mut Random,
+) {
+    match random.below(13) {
         0..=3 => {
             let node = usize::try_from(random.below(NODES as u64)).expect("it is small");
             site.nodes[node].process.kill();
@@ -173,6 +181,17 @@ fn break_something(site: &mut Site, worker: &mut Process, server: Option<&mut Se
             let asleep = Duration::from_millis(300 + random.below(2500));
             cirque_tests::throughout("the worker sleeps", asleep, || (), |()| true);
             worker.cont();
+        }
+        // Redis is started again empty, sleeps, or forgets.
+        8 => help.restart(),
+        9 => {
+            help.process.stop_signal();
+            let asleep = Duration::from_millis(300 + random.below(2500));
+            cirque_tests::throughout("Redis sleeps", asleep, || (), |()| true);
+            help.process.cont();
+        }
+        10 => {
+            help.ask(&["FLUSHALL"]);
         }
         _ => match server {
             Some(server) => {
