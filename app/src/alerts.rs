@@ -1,24 +1,37 @@
 //! Where the nodes of one database meet to tell alerts: who leads, what each saw, what was told, what is silenced.
 //!
-//! When the database cannot be reached, the nodes that knew each other ask each other directly, in the order of their
+//! Where there is Redis, it says who leads, and carries what was seen and told while the database cannot be reached. Whoever
+//! leads by it takes the lead in the database too, so that a node that cannot reach Redis follows.
+//!
+//! When neither can be reached, the nodes that knew each other ask each other directly, in the order of their
 //! names: so that a database that is down is told once, and needs no database to be told.
 
 mod board;
+mod redis;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use cirque_shared::alert::channel::Post;
-use cirque_shared::alert::fleet::{Fleet, Happened, Meeting, Pending, Snapshot, Unreachable, Word};
+use cirque_shared::alert::fleet::{Fleet, Happened, Meeting, Pending, Snapshot, Standing, Unreachable, Word};
 use cirque_shared::alert::notice::Told;
 use cirque_shared::alert::silence::Silence;
 use cirque_shared::alert::{Millis, now};
 use cirque_shared::report::chain;
 
+use self::redis::{Hall, Heard};
 use crate::db::{Db, Error};
+use crate::redis::Redis;
 
 /// Where a node says what it has told.
 pub const WORD: &str = "/api/alerts/word";
+
+/// How long the database may take; below what a meeting may take.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// How long whoever leads by Redis does so without saying it again: a look takes seconds while the database is away.
+const LEASE_IN_REDIS: Duration = Duration::from_secs(15);
+/// The most notes that wait for the database.
+const MOST_UNWRITTEN: usize = 1000;
 
 /// How long whoever leads does so without saying it again: three looks.
 const LOOKS_OF_A_LEASE: u32 = 3;
@@ -27,6 +40,9 @@ const LOOKS_OF_A_LEASE: u32 = 3;
 #[derive(Debug)]
 pub struct Nodes {
     db: Db,
+    hall: Option<Hall>,
+    /// What was told while the database was away.
+    unwritten: Mutex<Vec<Told>>,
     name: String,
     address: String,
     lease: Duration,
@@ -41,9 +57,19 @@ pub struct Nodes {
 impl Nodes {
     /// The way of the node `name`, which others reach at `address` and which looks every `interval`. `secret` is one
     /// that the nodes of a database share.
-    pub fn new(db: Db, name: &str, address: String, interval: Duration, secret: &[u8]) -> Self {
+    pub fn new(
+        db: Db,
+        redis: Option<Redis>,
+        name: &str,
+        address: String,
+        interval: Duration,
+        secret: &[u8],
+    ) -> Self {
+        let fleet = crate::answer::digest(pass(secret).as_bytes());
         Self {
             db,
+            hall: redis.map(|redis| Hall::new(redis, &fleet)),
+            unwritten: Mutex::default(),
             name: name.to_owned(),
             address,
             lease: (interval * LOOKS_OF_A_LEASE).max(Duration::from_secs(3)),
@@ -63,6 +89,51 @@ impl Nodes {
         self.others.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn unwritten(&self) -> MutexGuard<'_, Vec<Told>> {
+        self.unwritten.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes what the database is to hear of later.
+    fn write_later(&self, told: impl IntoIterator<Item = Told>) {
+        let mut unwritten = self.unwritten();
+        for told in told {
+            if unwritten.len() < MOST_UNWRITTEN && !unwritten.contains(&told) {
+                unwritten.push(told);
+            }
+        }
+    }
+
+    /// Meets in the database; `leads` is what Redis says.
+    async fn meet_in_database(
+        &self,
+        mine: &Snapshot,
+        leads: Option<bool>,
+    ) -> Result<(Meeting, Vec<board::Address>), Unreachable> {
+        let lease = leads.map_or(self.lease, |_| self.lease.max(LEASE_IN_REDIS));
+        let meeting = board::meet(&self.db, (&self.name, &self.address), mine, lease, leads);
+        let met = match leads {
+            None => meeting.await,
+            Some(_) => match tokio::time::timeout(PATIENCE, meeting).await {
+                Ok(met) => met,
+                Err(_) => return Err(Unreachable("the database did not answer in time".to_owned())),
+            },
+        };
+        met.map_err(|error| unreachable(&error))
+    }
+
+    /// The meeting, where the database said nothing.
+    fn without_database(&self, heard: Heard, mine: &Snapshot) -> Meeting {
+        self.write_later(mine.told.iter().cloned());
+        let lease = self.lease.max(LEASE_IN_REDIS);
+        let until = mine.at + u64::try_from(lease.as_millis()).unwrap_or(u64::MAX);
+        Meeting {
+            standing: if heard.leads { Standing::Leads(until) } else { Standing::Follows },
+            snapshots: heard.snapshots,
+            told: heard.told,
+            silences: self.known_silences().clone(),
+        }
+    }
+
     fn known_silences(&self) -> MutexGuard<'_, Vec<Silence>> {
         self.silences.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -75,6 +146,19 @@ fn pass(secret: &[u8]) -> String {
     crate::answer::digest(&digest)
 }
 
+/// What only Redis knew: of nodes that cannot reach the database, and what was told meanwhile.
+fn add(meeting: &mut Meeting, heard: Heard) {
+    for snapshot in heard.snapshots {
+        let known = meeting.snapshots.iter_mut().find(|known| known.instance == snapshot.instance);
+        match known {
+            Some(known) if known.at >= snapshot.at => {}
+            Some(known) => *known = snapshot,
+            None => meeting.snapshots.push(snapshot),
+        }
+    }
+    meeting.told.extend(heard.told);
+}
+
 fn unreachable(error: &Error) -> Unreachable {
     Unreachable(chain(error))
 }
@@ -82,8 +166,25 @@ fn unreachable(error: &Error) -> Unreachable {
 impl Fleet for Nodes {
     fn meet(&self, mine: Snapshot) -> Pending<'_, Result<Meeting, Unreachable>> {
         Box::pin(async move {
-            let met = board::meet(&self.db, &self.name, &self.address, &mine, self.lease).await;
-            let (meeting, addresses) = met.map_err(|error| unreachable(&error))?;
+            let heard = match &self.hall {
+                Some(hall) => hall.meet(&self.name, &mine, self.lease.max(LEASE_IN_REDIS)).await,
+                None => None,
+            };
+            let late = self.unwritten().clone();
+            let told = mine.told.iter().chain(&late).cloned().collect();
+            let all = Snapshot { told, ..mine.clone() };
+            let met = self.meet_in_database(&all, heard.as_ref().map(|heard| heard.leads)).await;
+            let (meeting, addresses) = match (met, heard) {
+                (Err(_), Some(heard)) => return Ok(self.without_database(heard, &mine)),
+                (Err(error), None) => return Err(error),
+                (Ok((mut meeting, addresses)), heard) => {
+                    if let Some(heard) = heard {
+                        add(&mut meeting, heard);
+                    }
+                    (meeting, addresses)
+                }
+            };
+            self.unwritten().retain(|told| !late.contains(told));
             *self.others() = addresses.into_iter().filter(|(name, _)| *name != self.name).collect();
             meeting.silences.clone_into(&mut self.known_silences());
             Ok(meeting)
@@ -113,7 +214,23 @@ impl Fleet for Nodes {
     }
 
     fn note(&self, told: Told) -> Pending<'_, Result<(), Unreachable>> {
-        Box::pin(async move { board::note(&self.db, &told).await.map_err(|error| unreachable(&error)) })
+        Box::pin(async move {
+            // Redis first: it answers, or does not, in a moment.
+            let is_known = match &self.hall {
+                Some(hall) => hall.note(&told).await,
+                None => false,
+            };
+            let noted = tokio::time::timeout(PATIENCE, board::note(&self.db, &told)).await;
+            let noted = match noted {
+                Ok(noted) => noted.map_err(|error| unreachable(&error)),
+                Err(_) => Err(Unreachable("the database did not answer in time".to_owned())),
+            };
+            if noted.is_err() && is_known {
+                self.write_later([told]);
+                return Ok(());
+            }
+            noted
+        })
     }
 
     fn silence(&self, silence: Silence) -> Pending<'_, Result<(), Unreachable>> {
@@ -138,7 +255,12 @@ impl Fleet for Nodes {
 
     fn remember(&self, happened: Happened) -> Pending<'_, Result<(), Unreachable>> {
         Box::pin(async move {
-            board::remember(&self.db, &happened, now()).await.map_err(|error| unreachable(&error))
+            let remembered =
+                tokio::time::timeout(PATIENCE, board::remember(&self.db, &happened, now())).await;
+            match remembered {
+                Ok(remembered) => remembered.map_err(|error| unreachable(&error)),
+                Err(_) => Err(Unreachable("the database did not answer in time".to_owned())),
+            }
         })
     }
 

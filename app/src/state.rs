@@ -160,7 +160,8 @@ impl AppState {
         let cache = Cache::new(config, db.clone(), clock.clone(), metrics, shared);
         let alerts = Alerts::default();
         let (name, address) = (config.server.process_name(), config.server.address());
-        let nodes = Arc::new(Nodes::new(db.clone(), &name, address, config.alerts.interval, &secret));
+        let nodes =
+            Arc::new(Nodes::new(db.clone(), redis.clone(), &name, address, config.alerts.interval, &secret));
         let fleet: Arc<dyn Fleet> = Arc::<Nodes>::clone(&nodes);
         let watch = Watch::new(
             config.alerts.clone(),

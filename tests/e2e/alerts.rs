@@ -303,6 +303,31 @@ fn a_database_that_stops_is_told_once_by_nodes_that_cannot_ask_it_who_leads() {
     nothing_else(&hook, 2, Duration::from_secs(8));
 }
 
+#[test]
+fn a_database_that_stops_is_told_once_by_whoever_leads_in_redis_though_that_one_is_killed() {
+    let folder = tempfile::tempdir().expect("the temporary directory is writable");
+    let hook = Backend::named("hook");
+    let redis = cirque_tests::redis::Server::start(&[]);
+    let mut fleet = Fleet::start(&hook, &quick(&folder), &cirque_tests::redis::toml(redis.address()));
+    fleet.server.process.interrupt();
+    wait_for(&hook, &[":rotating_light: *Database Connection Issue*"]);
+    // Nobody waits in line: Redis says who tells, and what was told.
+    let leader = fleet.leader();
+    nothing_else(&hook, 1, Duration::from_secs(4));
+    fleet.nodes.remove(leader).process.kill();
+    fleet.leader();
+    nothing_else(&hook, 1, Duration::from_secs(6));
+    fleet.server.restart(&[]);
+    wait_for(
+        &hook,
+        &[
+            ":rotating_light: *Database Connection Issue*",
+            ":white_check_mark: *Resolved: Database Connection Issue*",
+        ],
+    );
+    nothing_else(&hook, 2, Duration::from_secs(4));
+}
+
 // key: app.toml database.slow_statement
 #[test]
 fn a_slow_database_is_told_as_slow_answers() {

@@ -29,25 +29,30 @@ const KEPT: Duration = Duration::from_secs(30 * 24 * 3600);
 /// A node's address beside its name.
 pub(super) type Address = (String, String);
 
-/// Says what this node saw, takes the lead when nobody has it, and hears the rest.
+/// Says what the node of this name and address saw, takes the lead when nobody has it, and hears the rest. Where
+/// somebody else says whether it leads, that holds.
 pub(super) async fn meet(
     db: &Db,
-    node: &str,
-    address: &str,
+    (node, address): (&str, &str),
     mine: &Snapshot,
     lease: Duration,
+    leads: Option<bool>,
 ) -> Result<(Meeting, Vec<Address>), Error> {
     let now = mine.at;
     let until = now + millis(lease);
     let mut writer = db.write().await?;
-    let lead = Query::update()
-        .table(LEASE)
+    let mut lead = Query::update();
+    lead.table(LEASE)
         .value("holder", node)
         .value("until_at", stored(until))
-        .and_where(Expr::col("id").eq(1_i64))
-        .and_where(Expr::col("holder").eq(node).or(Expr::col("until_at").lte(stored(now))))
-        .take();
-    let leads = writer.execute(&lead).await? == 1;
+        .and_where(Expr::col("id").eq(1_i64));
+    if leads.is_none() {
+        lead.and_where(Expr::col("holder").eq(node).or(Expr::col("until_at").lte(stored(now))));
+    }
+    let leads = match leads {
+        Some(false) => false,
+        Some(true) | None => writer.execute(&lead).await? == 1,
+    };
     let samples = serde_json::to_string(&mine.samples).unwrap_or_default();
     let say = Query::insert()
         .into_table(NODES)
