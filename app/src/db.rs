@@ -121,7 +121,7 @@ impl Db {
     }
 
     /// To write: a transaction. In SQLite it holds the write lock from its start; in PostgreSQL rows that are read
-    /// to be changed are locked with [`SelectStatement::lock_exclusive`]. Dropping it undoes it.
+    /// to be changed are locked with [`sea_query::SelectStatement::lock_exclusive`]. Dropping it undoes it.
     ///
     /// # Errors
     ///
