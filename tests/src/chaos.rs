@@ -9,6 +9,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crate::ports;
+use crate::process::{Signal, signal_pid};
 use crate::sync::{Gate, lock};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -146,6 +147,39 @@ impl Abyss {
     }
 }
 
+/// A process that sleeps most of the time: everybody who asks it waits, and nobody is refused. Dropping it ends that.
+#[derive(Debug)]
+pub struct Drowsy {
+    ended: Arc<Gate>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Drowsy {
+    /// The process sleeps for `nap` again and again, with five milliseconds between.
+    pub fn make(pid: u32, nap: Duration) -> Drowsy {
+        let ended = Arc::new(Gate::default());
+        let gate = Arc::clone(&ended);
+        let thread = std::thread::spawn(move || {
+            while !gate.is_raised() {
+                signal_pid(pid, Signal::STOP);
+                gate.wait(nap);
+                signal_pid(pid, Signal::CONT);
+                gate.wait(Duration::from_millis(5));
+            }
+        });
+        Drowsy { ended, thread: Some(thread) }
+    }
+}
+
+impl Drop for Drowsy {
+    fn drop(&mut self) {
+        self.ended.raise();
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
 fn close_all(shared: &Shared) {
     for stream in lock(&shared.pairs).values().flatten() {
         let _ = stream.shutdown(Shutdown::Both);
@@ -252,6 +286,21 @@ mod tests {
         let abyss = Abyss::open();
         let connected = TcpStream::connect_timeout(&abyss.address(), Duration::from_millis(100));
         assert_eq!(connected.unwrap_err().kind(), ErrorKind::TimedOut);
+    }
+
+    #[test]
+    fn a_drowsy_process_answers_late_until_it_is_left_alone() {
+        let server = crate::redis::Server::start(&[]);
+        let ping = || {
+            let began = tokio::time::Instant::now();
+            server.ask(&["PING"]);
+            began.elapsed()
+        };
+        let drowsy = Drowsy::make(server.process.pid(), Duration::from_millis(300));
+        let slowest = (0..4).map(|_| ping()).max();
+        assert!(slowest >= Some(Duration::from_millis(100)), "{slowest:?}");
+        drop(drowsy);
+        assert_eq!(server.ask(&["PING"]), "PONG");
     }
 
     #[test]

@@ -71,15 +71,31 @@ pub(super) struct Turn {
 pub(super) struct Circuit {
     state: State,
     since: Instant,
-    /// Commands in a row without an answer.
-    silent: u32,
-    /// Slow answers in a row.
-    slow: u32,
-    /// Quick answers of probes in a row.
-    quick: u32,
-    /// Quick answers that make a return.
+    /// Of everything that was heard.
+    all: Runs,
+    /// Of probes alone: they ask every part of a cluster, of which requests that meet the other parts hear nothing.
+    probes: Runs,
+    /// Quick answers of probes in a row that make a return.
     rise: u32,
     slow_after: Duration,
+}
+
+/// How often something was heard in a row.
+#[derive(Clone, Copy, Debug, Default)]
+struct Runs {
+    silent: u32,
+    slow: u32,
+    quick: u32,
+}
+
+impl Runs {
+    fn note(&mut self, heard: Heard, slow_after: Duration) {
+        *self = match heard {
+            Heard::Answer(took) if took <= slow_after => Self { quick: self.quick + 1, ..Self::default() },
+            Heard::Answer(_) => Self { slow: self.slow + 1, ..Self::default() },
+            Heard::Nothing(_) => Self { silent: self.silent + 1, slow: self.slow, quick: 0 },
+        };
+    }
 }
 
 impl State {
@@ -128,7 +144,7 @@ impl Reason {
 impl Circuit {
     pub(super) fn new(slow_after: Duration, now: Instant) -> Self {
         let state = State::Down(Reason::Starting);
-        Self { state, since: now, silent: 0, slow: 0, quick: 0, rise: RISE, slow_after }
+        Self { state, since: now, all: Runs::default(), probes: Runs::default(), rise: RISE, slow_after }
     }
 
     pub(super) fn state(&self) -> State {
@@ -141,29 +157,21 @@ impl Circuit {
         if self.state != State::Up && !is_probe {
             return None;
         }
-        match heard {
-            Heard::Answer(took) if took <= self.slow_after => {
-                (self.silent, self.slow) = (0, 0);
-                self.quick += 1;
-            }
-            Heard::Answer(_) => {
-                (self.silent, self.quick) = (0, 0);
-                self.slow += 1;
-            }
-            Heard::Nothing(_) => {
-                self.quick = 0;
-                self.silent += 1;
-            }
+        self.all.note(heard, self.slow_after);
+        if is_probe {
+            self.probes.note(heard, self.slow_after);
         }
+        let silent = self.all.silent.max(self.probes.silent);
+        let slow = self.all.slow.max(self.probes.slow);
+        // While it is not up nothing else is heard.
+        let quick = self.probes.quick;
         let next = match (self.state, heard) {
             (State::Down(Reason::Starting), Heard::Nothing(reason)) => State::Down(reason),
             (State::Down(_), Heard::Nothing(_)) => return None,
-            (_, Heard::Nothing(reason)) if reason.is_certain() || self.silent >= SILENT => {
-                State::Down(reason)
-            }
-            (State::Up | State::Down(_), _) if self.slow >= SLOW => State::Slow,
-            (State::Down(Reason::Starting), _) if self.quick > 0 => State::Up,
-            (State::Slow | State::Down(_), _) if self.quick >= self.rise => State::Up,
+            (_, Heard::Nothing(reason)) if reason.is_certain() || silent >= SILENT => State::Down(reason),
+            (State::Up | State::Down(_), _) if slow >= SLOW => State::Slow,
+            (State::Down(Reason::Starting), _) if quick > 0 => State::Up,
+            (State::Slow | State::Down(_), _) if quick >= self.rise => State::Up,
             _ => return None,
         };
         if self.state == State::Up {
@@ -172,7 +180,7 @@ impl Circuit {
         }
         let turn = Turn { from: self.state, to: next, after: now.duration_since(self.since) };
         (self.state, self.since) = (next, now);
-        (self.silent, self.slow, self.quick) = (0, 0, 0);
+        (self.all, self.probes) = (Runs::default(), Runs::default());
         Some(turn)
     }
 }
@@ -236,6 +244,22 @@ mod tests {
         assert_eq!(story.probes(2, SILENCE), State::Slow);
         assert_eq!(story.probes(1, SILENCE), State::Down(Reason::Silent));
         assert_eq!(story.probes(5, LATE), State::Slow);
+    }
+
+    /// Two of three requests meet parts of a cluster that are well.
+    #[test]
+    fn a_part_of_a_cluster_that_is_slow_or_silent_is_found_by_probes_among_quick_requests() {
+        for (heard, times, expected) in
+            [(LATE, SLOW, State::Slow), (SILENCE, SILENT, State::Down(Reason::Silent))]
+        {
+            let mut story = Story::up();
+            for _ in 1..times {
+                story.requests(2, QUICK);
+                assert_eq!(story.probes(1, heard), State::Up);
+            }
+            story.requests(2, QUICK);
+            assert_eq!(story.probes(1, heard), expected);
+        }
     }
 
     #[test]

@@ -36,7 +36,7 @@ pub(super) fn random() -> u64 {
 /// Keeps it until `stop`.
 pub(super) async fn run(inner: Arc<Inner>, stop: CancellationToken) {
     let keeping = async {
-        let mut failures = 0;
+        let (mut failures, mut is_first) = (0, true);
         let mut moved = inner.moved.subscribe();
         loop {
             moved.mark_unchanged();
@@ -44,7 +44,7 @@ pub(super) async fn run(inner: Arc<Inner>, stop: CancellationToken) {
                 Ok(link) => {
                     inner.metrics.connections.inc();
                     inner.set_link(Some(link.clone()));
-                    if failures == 0 {
+                    if std::mem::take(&mut is_first) {
                         warn_of_memory(&link).await;
                     }
                     failures = 0;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use cirque_tests::chaos::Drowsy;
 use cirque_tests::redis::{GROUP, Group};
 use cirque_tests::throughout;
 
@@ -84,9 +85,13 @@ fn a_planned_failover_is_heard_of_and_followed_at_once() {
 }
 
 #[test]
-fn sentinels_that_are_frozen_or_killed_matter_to_nobody_while_the_primary_is_well() {
+fn sentinels_and_replicas_that_are_frozen_or_killed_matter_to_nobody_while_the_primary_is_well() {
     let mut group = Group::start();
     let site = site(1, &settings(&group));
+    let replica = 1 - group.primary();
+    group.servers[replica].process.stop_signal();
+    throughout("Redis is up", Duration::from_secs(1), || is_up(&site.nodes[0]), |up| *up);
+    group.servers[replica].kill();
     group.sentinels[0].process.stop_signal();
     group.sentinels[1].kill();
     throughout("Redis is up", Duration::from_secs(2), || is_up(&site.nodes[0]), |up| *up);
@@ -94,6 +99,24 @@ fn sentinels_that_are_frozen_or_killed_matter_to_nobody_while_the_primary_is_wel
     let node = cirque_tests::Node::builder().toml(&group.toml()).start();
     wait_until_up(&node);
     group.sentinels[0].process.cont();
+}
+
+#[test]
+fn a_primary_that_is_slow_and_not_gone_is_not_waited_for_and_no_request_fails() {
+    let group = Group::start();
+    let site = site(1, &settings(&group));
+    let readers = readers(&site, 3);
+    // Too slow to be of use, too quick for the sentinels to replace it.
+    let first = group.primary();
+    let drowsy = Drowsy::make(group.servers[first].process.pid(), Duration::from_millis(60));
+    let noticed = within(BOUND, "it is noticed", || !is_up(&site.nodes[0]));
+    throughout("the site goes on", Duration::from_secs(1), || (), |()| true);
+    drop(drowsy);
+    let back = within(BOUND, "it is used again", || writes(&site));
+    assert_eq!(group.primary(), first);
+    let seen = readers.end();
+    seen.say(&format!("a slow primary: noticed after {noticed:?}, back {back:?} after it was quick"));
+    seen.assert_none_failed("a slow primary");
 }
 
 // key: app.toml redis.sentinel_username, redis.sentinel_password
