@@ -2,6 +2,7 @@
 
 mod fanout;
 mod kills;
+pub(crate) mod publisher;
 mod workers;
 mod zombie;
 

@@ -4,25 +4,24 @@
 //! that failed; what the machine makes of them may differ.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::{self, JoinHandle};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use cirque_tests::backend::{Backend, Reply};
 use cirque_tests::mailbox::Mailbox;
 use cirque_tests::postgres::Server;
 use cirque_tests::process::{Process, Signal};
-use cirque_tests::{Client, Request, eventually, redis, sql};
+use cirque_tests::{eventually, redis, sql};
 use tokio::time::Instant;
 
-use super::{BOUND, Site, publish};
+use super::publisher::Publisher;
+use super::{BOUND, Site};
 
 const NODES: usize = 2;
 const READERS: usize = 3;
 /// What is committed must outlive the server's processes.
 const DURABLE: &[&str] = &["synchronous_commit=on"];
-const READER: &str = "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0";
 
 /// A small generator: the choices of a run follow from its seed.
 struct Random(u64);
@@ -41,52 +40,6 @@ fn from_environment(name: &str) -> Option<u64> {
 #[expect(clippy::print_stderr, reason = "without its seed a failure cannot be repeated")]
 fn say(text: &str) {
     eprintln!("{text}");
-}
-
-/// Publishes posts one after the other, each again until it is there, and looks at each once.
-struct Publisher {
-    stop: Arc<AtomicBool>,
-    published: Arc<Mutex<Vec<i64>>>,
-    count: Arc<AtomicUsize>,
-    thread: JoinHandle<()>,
-}
-
-impl Publisher {
-    fn start(site: &Site) -> Publisher {
-        let (stop, published) = (Arc::new(AtomicBool::new(false)), Arc::new(Mutex::new(Vec::new())));
-        let count = Arc::new(AtomicUsize::new(0));
-        let addresses: Vec<_> = site.nodes.iter().map(cirque_tests::node::Node::address).collect();
-        let token = site.token.clone();
-        let (ending, known, counted) = (Arc::clone(&stop), Arc::clone(&published), Arc::clone(&count));
-        let thread = thread::spawn(move || {
-            let (mut number, mut turn) = (0, 0);
-            while !ending.load(Ordering::SeqCst) {
-                turn += 1;
-                let address = addresses[turn % addresses.len()];
-                // A title is a key: asked twice for one, a node writes one post.
-                let Some((id, slug)) = publish(address, &token, &format!("Post number {number}")) else {
-                    continue;
-                };
-                number += 1;
-                known.lock().unwrap_or_else(PoisonError::into_inner).push(id);
-                counted.fetch_add(1, Ordering::SeqCst);
-                let view = Request::get(&format!("/api/v2/posts/{slug}")).header("user-agent", READER);
-                let _ = Client::to(address).timeout(Duration::from_secs(5)).try_send(&view);
-            }
-        });
-        Publisher { stop, published, count, thread }
-    }
-
-    fn count(&self) -> usize {
-        self.count.load(Ordering::SeqCst)
-    }
-
-    fn end(self) -> Vec<i64> {
-        self.stop.store(true, Ordering::SeqCst);
-        self.thread.join().expect("it does not panic");
-        let published = self.published.lock().unwrap_or_else(PoisonError::into_inner);
-        published.clone()
-    }
 }
 
 #[test]
@@ -163,9 +116,10 @@ fn break_something(
     help: &mut redis::Server,
     random: &mut Random,
 ) {
-    match random.below(13) {
+    let nap = Duration::from_millis(300 + random.below(2500));
+    let node = usize::try_from(random.below(NODES as u64)).expect("it is small");
+    match random.below(16) {
         0..=3 => {
-            let node = usize::try_from(random.below(NODES as u64)).expect("it is small");
             site.nodes[node].process.kill();
             site.nodes[node].process.wait_exit(BOUND);
             site.revive(node);
@@ -178,34 +132,51 @@ fn break_something(
         6..=7 => {
             // Past its lease, or not.
             worker.stop_signal();
-            let asleep = Duration::from_millis(300 + random.below(2500));
-            cirque_tests::throughout("the worker sleeps", asleep, || (), |()| true);
+            doze("the worker", nap);
             worker.cont();
         }
         // Redis is started again empty, sleeps, or forgets.
         8 => help.restart(),
         9 => {
             help.process.stop_signal();
-            let asleep = Duration::from_millis(300 + random.below(2500));
-            cirque_tests::throughout("Redis sleeps", asleep, || (), |()| true);
+            doze("Redis", nap);
             help.process.cont();
         }
         10 => {
             help.ask(&["FLUSHALL"]);
         }
-        _ => match server {
-            Some(server) => {
+        11..=12 => {
+            site.nodes[node].process.stop_signal();
+            doze("a node", nap);
+            site.nodes[node].process.cont();
+        }
+        what => match (server, what) {
+            // It stops at once and tells its clients, is gone with all its processes, or says nothing for a while.
+            (Some(server), 13) => {
                 server.process.signal(Signal::QUIT);
                 server.process.wait_exit(BOUND);
                 server.restart(DURABLE);
             }
-            None => {
-                site.nodes[0].process.stop_signal();
-                cirque_tests::throughout("a node sleeps", Duration::from_millis(1500), || (), |()| true);
-                site.nodes[0].process.cont();
+            (Some(server), 14) => {
+                server.kill();
+                server.revive();
+            }
+            (Some(server), _) => {
+                server.freeze();
+                doze("the database", nap);
+                server.thaw();
+            }
+            (None, _) => {
+                worker.kill();
+                worker.wait_exit(BOUND);
+                *worker = site.worker();
             }
         },
     }
+}
+
+fn doze(who: &str, nap: Duration) {
+    cirque_tests::throughout(&format!("{who} sleeps"), nap, || (), |()| true);
 }
 
 /// Each effect that the database keeps came once, each outside of it at least once and with one name.
