@@ -88,7 +88,7 @@ pub async fn health(extract::State(state): extract::State<AppState>) -> Response
     let servers = state.db.report();
     let primary = servers.as_ref().map(|servers| if servers.has_primary { Part::Ok } else { Part::Error });
     let replicas = servers.map(|servers| Replicas {
-        admitted: servers.replicas.iter().filter(|(_, reason)| reason.is_none()).count(),
+        admitted: servers.replicas.iter().filter(|replica| replica.reason.is_none()).count(),
         all: servers.replicas.len(),
     });
     let status = match (is_healthy, redis, primary) {

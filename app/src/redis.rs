@@ -117,6 +117,24 @@ impl fmt::Debug for Redis {
 }
 
 impl Redis {
+    /// Connects once, for whoever wants to know whether a node could: what an operator should know of its memory, if
+    /// anything.
+    ///
+    /// # Errors
+    ///
+    /// What stands in the way, in words and without secrets.
+    pub async fn try_out(config: &config::Redis) -> Result<Option<&'static str>, String> {
+        let link = connect::open(config)
+            .await
+            .map_err(|trouble| format!("{} ({})", trouble.detail, trouble.reason.word()))?;
+        let asked = async { (link.probe().await, link.memory().await) };
+        match tokio::time::timeout(config.connect_timeout + config.timeout, asked).await {
+            Ok((Ok(()), memory)) => Ok(memory.ok().and_then(|info| memory::warning(&info))),
+            Ok((Err(error), _)) => Err(cirque_shared::report::chain(&error)),
+            Err(_) => Err("it connects, and then does not answer in time".to_owned()),
+        }
+    }
+
     /// Begins to connect; what is asked before that is done is not answered. To be called in a runtime.
     pub fn start(config: config::Redis, metrics: RedisMetrics) -> Self {
         let stop = CancellationToken::new();

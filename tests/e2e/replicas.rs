@@ -1,8 +1,11 @@
 //! Read replicas under three nodes: killed, frozen, held back, promoted; what was written is never read old.
 
+mod acknowledged;
 mod consistency;
+mod delayed;
 mod gone;
 mod lagging;
+mod mistakes;
 mod promoted;
 
 use std::time::Duration;
@@ -30,12 +33,18 @@ impl Topology {
     /// `nodes` nodes, whose `[database]` has these keys too.
     #[track_caller]
     fn start(nodes: usize, keys: &str) -> Topology {
+        Topology::with(nodes, keys, "")
+    }
+
+    /// The same, with more of the configuration.
+    #[track_caller]
+    fn with(nodes: usize, keys: &str, more: &str) -> Topology {
         let primary = Server::start(PRIMARY);
         let replicas = vec![primary.replica(), primary.replica()];
         let urls: Vec<String> = replicas.iter().map(|replica| format!("'{}'", replica.url())).collect();
         let urls = urls.join(", ");
         let keys: String = keys.lines().map(|key| format!("database.{key}\n")).collect();
-        let toml = format!("queue.workers = 1\ndatabase.replicas = [{urls}]\n{keys}");
+        let toml = format!("queue.workers = 1\ndatabase.replicas = [{urls}]\n{keys}{more}");
         let toml = toml.replace("SUCCESSOR", &format!("'{}'", replicas[0].url()));
         let site = Site::start(Some(&primary.url()), nodes, &toml);
         let token = ["token", "create", "bruno", "--ability", "posts:read", "--expires", "1d"];

@@ -46,6 +46,20 @@ pub enum Layout {
     Cluster(Vec<Server>),
 }
 
+impl fmt::Display for Layout {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (servers, words) = match self {
+            Self::Single(server, _) => return server.fmt(f),
+            Self::Sentinel { sentinels, master, .. } => {
+                (sentinels, format!("the group {master:?} of the sentinels "))
+            }
+            Self::Cluster(servers) => (servers, "the cluster of ".to_owned()),
+        };
+        let names: Vec<String> = servers.iter().map(Server::to_string).collect();
+        write!(f, "{words}{}", names.join(", "))
+    }
+}
+
 /// A host and a port.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Server {

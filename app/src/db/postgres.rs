@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use sqlx::pool::PoolConnectionMetadata;
 use sqlx::postgres::{PgConnectOptions, PgListener, PgPoolOptions};
-use sqlx::{Connection as _, Executor as _, PgConnection, PgPool};
+use sqlx::{ConnectOptions as _, Connection as _, Executor as _, PgConnection, PgPool};
 use tokio::sync::watch;
 
 use super::error::is_missing_database;
@@ -42,9 +42,23 @@ fn options(config: &Database, url: &PostgresUrl) -> PgConnectOptions {
     if options.get_application_name().is_none() { options.application_name("cirque") } else { options }
 }
 
+/// How long it is asked why a server could not be reached.
+const WHY: Duration = Duration::from_secs(1);
+
 /// Connects once, to say at the start what stands in the way.
 pub(super) async fn try_out(config: &Database, writers: &PgPool) -> Result<(), Error> {
-    writers.acquire().await.map(drop).map_err(|error| cannot_open(config, error))
+    let error = match writers.acquire().await {
+        Ok(_) => return Ok(()),
+        // The pool tried again and again; what was wrong each time, it does not say.
+        Err(error @ sqlx::Error::PoolTimedOut) => {
+            match tokio::time::timeout(WHY, writers.connect_options().connect()).await {
+                Ok(Err(why)) => why,
+                Ok(Ok(_)) | Err(_) => error,
+            }
+        }
+        Err(error) => error,
+    };
+    Err(cannot_open(config, error))
 }
 
 fn pool(config: &Database, connections: u32) -> PgPoolOptions {

@@ -13,6 +13,7 @@ mod lag;
 mod monitor;
 mod primary;
 mod reading;
+mod report;
 mod standing;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -32,6 +33,8 @@ use super::postgres::Wakeups;
 use super::{Error, Held, Position, postgres};
 use crate::config::{Database, PostgresUrl};
 use crate::metrics::{DatabaseMetrics, ReplicaMetrics};
+
+pub use self::report::Report;
 
 /// All servers of one database. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -78,6 +81,8 @@ struct Server {
     /// Whether it is one of `replicas`.
     is_read: bool,
     now: Mutex<Now>,
+    /// What was wrong with it at the last look, for people; empty when nothing was.
+    trouble: Mutex<String>,
     in_flight: AtomicUsize,
     /// Whether what was asked of it will not be answered; written by `note_hearing` only.
     deaf: watch::Sender<bool>,
@@ -111,6 +116,7 @@ impl Server {
             writers: may_write.then(|| Renewable::new(postgres::writers(config, url))),
             is_read,
             now: Mutex::new(now),
+            trouble: Mutex::default(),
             in_flight: AtomicUsize::new(0),
             deaf: watch::Sender::new(false),
             look: Notify::new(),
@@ -344,19 +350,6 @@ impl Servers {
         self.latest().map(|server| self.0.servers[server].readers()).ok_or(Error::NoPrimary)
     }
 
-    /// The primary's name, where there is one, and the replicas' with why they are not read from.
-    pub(super) fn report(&self) -> Report {
-        let primary = *self.0.primary.borrow();
-        let servers = self.0.servers.iter().enumerate();
-        let replicas = servers.filter(|(index, server)| server.is_read && Some(*index) != primary);
-        Report {
-            has_primary: primary.is_some(),
-            replicas: replicas
-                .map(|(_, server)| (server.name.clone(), server.now().standing.reason().map(|r| r.word())))
-                .collect(),
-        }
-    }
-
     /// Connections of the pools together, and how many of them are idle: those for reading, and those for writing.
     pub(super) fn connections(&self) -> [(u32, usize); 2] {
         let sum = |pools: &mut dyn Iterator<Item = PgPool>| {
@@ -379,13 +372,4 @@ impl Servers {
             }
         }
     }
-}
-
-/// How the servers stand, for people.
-#[derive(Clone, Debug, Default)]
-pub struct Report {
-    /// Whether anybody takes writes.
-    pub has_primary: bool,
-    /// Each replica, and why it is not read from.
-    pub replicas: Vec<(String, Option<&'static str>)>,
 }

@@ -145,6 +145,15 @@ async fn a_server_that_stops_is_a_503_and_comes_back_by_itself() {
     assert_eq!(last, 200);
 }
 
+#[tokio::test]
+async fn a_server_that_is_not_there_is_named_with_what_the_system_said() {
+    let mut config = config("postgres://cirque@127.0.0.1:1/nowhere");
+    config.database.acquire_timeout = Duration::from_millis(200);
+    let findings = cirque_app::check::run(&config).await;
+    let said = findings.last().unwrap().to_string();
+    assert!(said.starts_with("database       FAILED") && said.contains("Connection refused"), "{said}");
+}
+
 fn activity(url: &str) -> i64 {
     cirque_tests::sql::number(
         url,

@@ -1,8 +1,10 @@
 //! Decides when the servers are looked at, and puts what was found to work: who is read from, and who is written to.
 
+use std::io::ErrorKind;
 use std::sync::{PoisonError, Weak};
 use std::time::Duration;
 
+use cirque_shared::report::chain;
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{ConnectOptions as _, PgPool, Row as _};
 use tokio::time::Instant;
@@ -98,16 +100,21 @@ pub(super) async fn first_look(servers: &Servers, config: &Database, must_write:
             match tokio::time::timeout(servers.0.rules.acquire_timeout, glass.look()).await {
                 Ok(Ok(look)) => Ok((server, look)),
                 Ok(Err(error)) => Err((server, error)),
-                Err(_) => Err((server, sqlx::Error::PoolTimedOut)),
+                Err(_) => Err((server, sqlx::Error::Io(ErrorKind::TimedOut.into()))),
             }
         })
     });
-    let (mut found, mut first_error) = (Vec::new(), None);
+    let (mut found, mut failed, mut first_error) = (Vec::new(), Vec::new(), None);
     for look in looks.collect::<Vec<_>>() {
         match look.await {
             Ok(Ok(look)) => found.push(look),
-            Ok(Err((server, error))) if server == 0 || first_error.is_none() => first_error = Some(error),
-            Ok(Err(_)) | Err(_) => {}
+            Ok(Err((server, error))) => {
+                failed.push((server, chain(&error)));
+                if server == 0 || first_error.is_none() {
+                    first_error = Some(error);
+                }
+            }
+            Err(_) => {}
         }
     }
     // A replica is judged by where the primary is.
@@ -115,12 +122,25 @@ pub(super) async fn first_look(servers: &Servers, config: &Database, must_write:
     for (server, look) in found {
         servers.found(server, Ok(look));
     }
+    for (server, trouble) in failed {
+        servers.found(server, Err((Reason::Unreachable, trouble)));
+    }
     let is_enough = servers.primary().is_ok() || (!must_write && servers.latest().is_some());
     if is_enough {
+        if servers.primary().is_err() {
+            tell_of_no_primary(first_error.as_ref().map(|error| chain(error)).as_deref());
+        }
         return Ok(());
     }
     let nobody = || sqlx::Error::Configuration("none of the servers to write to takes writes".into());
     Err(super::postgres::cannot_open(config, first_error.unwrap_or_else(nobody)))
+}
+
+fn tell_of_no_primary(trouble: Option<&str>) {
+    tracing::error!(
+        error.chain = trouble,
+        "no server takes writes: they are answered with 503 until one does"
+    );
 }
 
 /// Looks at each server now and then, until the servers are closed or dropped.
@@ -148,9 +168,9 @@ async fn keep_looking(
             Ok(Ok(look)) => Ok(look),
             Ok(Err(error)) => {
                 tracing::debug!(server = servers.0.servers[server].name, %error, "could not look at a server");
-                Err(Reason::Unreachable)
+                Err((Reason::Unreachable, chain(&error)))
             }
-            Err(_) => Err(Reason::Slow),
+            Err(_) => Err((Reason::Slow, format!("no answer within {PATIENCE:?}"))),
         };
         if found.is_err() {
             glass.connection = None;
@@ -168,8 +188,14 @@ async fn keep_looking(
 }
 
 /// Puts a finding about a replica to work.
-pub(super) fn judge(servers: &Servers, server: usize, finding: Finding) {
+///
+/// `trouble` says what was wrong, for the operator.
+pub(super) fn judge(servers: &Servers, server: usize, finding: Finding, trouble: String) {
     let judged = &servers.0.servers[server];
+    let trouble = match finding {
+        Finding::Bad(reason) if trouble.is_empty() => reason.advice().to_owned(),
+        _ => trouble,
+    };
     let max_lag = servers.0.rules.max_lag;
     let (before, after, lag) = {
         let mut now = judged.now();
@@ -180,18 +206,21 @@ pub(super) fn judge(servers: &Servers, server: usize, finding: Finding) {
     servers.metrics().stands(&judged.name, after.reason().map(Reason::word));
     let lag = lag.map(|lag| lag.as_secs_f64());
     match (before.reason(), after.reason()) {
-        (before, after) if before == after => {}
+        // What is wrong from the start is said too.
+        (before_reason, after_reason) if before_reason == after_reason && !before.is_unknown() => {}
         (_, Some(reason)) => {
             servers.metrics().ejected(&judged.name, reason.word());
             tracing::warn!(
                 server = judged.name,
                 reason = reason.word(),
                 lag_seconds = lag,
+                error.chain = Some(trouble.as_str()).filter(|trouble| !trouble.is_empty()),
                 "replica is not read from"
             );
         }
         (_, None) => tracing::info!(server = judged.name, lag_seconds = lag, "replica is read from"),
     }
+    *judged.trouble.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
 }
 
 impl Servers {
@@ -202,7 +231,11 @@ impl Servers {
     }
 
     /// Puts what a look found to work.
-    fn found(&self, server: usize, found: Result<Look, Reason>) {
+    fn found(&self, server: usize, found: Result<Look, (Reason, String)>) {
+        let (found, trouble) = match found {
+            Ok(look) => (Ok(look), String::new()),
+            Err((reason, trouble)) => (Err(reason), trouble),
+        };
         let is_primary = self.note_role(server, found);
         let looked_at = &self.0.servers[server];
         if !looked_at.is_read {
@@ -218,7 +251,7 @@ impl Servers {
             Ok(look) if look.is_primary => Finding::Bad(Reason::NotAReplica),
             Ok(look) => self.measured(server, look.position),
         };
-        judge(self, server, finding);
+        judge(self, server, finding, trouble);
     }
 
     /// How far behind a replica at `position` is.
@@ -272,7 +305,7 @@ impl Servers {
                 Some(elected) => {
                     tracing::info!(server = self.0.servers[elected].name, "server is the primary")
                 }
-                None => tracing::error!("no server takes writes: they are answered with 503 until one does"),
+                None => tell_of_no_primary(None),
             }
         }
         elected == Some(server)

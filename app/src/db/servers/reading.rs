@@ -183,7 +183,12 @@ impl Servers {
     /// A read found the replica deaf: it is out at once, not only after the next look at it.
     fn fail(&self, server: usize) {
         self.0.servers[server].note_hearing(true);
-        monitor::judge(self, server, Finding::Bad(Reason::Unreachable));
+        monitor::judge(
+            self,
+            server,
+            Finding::Bad(Reason::Unreachable),
+            "a read found its connection broken".to_owned(),
+        );
         self.0.servers[server].look.notify_one();
     }
 }

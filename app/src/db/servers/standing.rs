@@ -38,6 +38,18 @@ impl Reason {
         }
     }
 
+    /// What to do about it, where the word does not say that; else nothing.
+    pub(super) fn advice(self) -> &'static str {
+        match self {
+            Self::NotAReplica => {
+                "it takes writes itself: make it follow the primary, or take it out of database.replicas; if it may \
+                 become the primary, name it in database.successors too"
+            }
+            Self::Diverged => "it follows another primary: make it follow the one that is written to",
+            Self::Lagging | Self::Unreachable | Self::Slow => "",
+        }
+    }
+
     /// Whether what was asked of it before will not be answered either.
     pub(super) fn is_deaf(self) -> bool {
         matches!(self, Self::Unreachable | Self::Slow)
@@ -80,6 +92,11 @@ impl Standing {
         Self::Ejected { reason: Reason::Unreachable, times: 0, until: now }
     }
 
+    /// Whether nobody has looked at it yet.
+    pub(super) fn is_unknown(self) -> bool {
+        matches!(self, Self::Ejected { times: 0, .. })
+    }
+
     /// Whether it is read from.
     pub(super) fn is_admitted(self) -> bool {
         matches!(self, Self::Admitted { .. })
@@ -112,7 +129,7 @@ impl Standing {
             (Self::Admitted { .. }, Finding::Behind(_)) => self,
             (Self::Ejected { reason, times, until }, Finding::Behind(lag)) => match lag {
                 Some(lag) if lag > max_lag || (reason == Reason::Lagging && lag > max_lag / 2) => {
-                    Self::Ejected { reason: Reason::Lagging, times, until }
+                    Self::Ejected { reason: Reason::Lagging, times: times.max(1), until }
                 }
                 _ if now < until => self,
                 _ => Self::Admitted { times, since: Some(now) },
@@ -158,6 +175,8 @@ mod tests {
     fn a_replica_goes_for_a_reason_and_comes_back_when_that_is_over() {
         let start = Instant::now();
         let mut standing = Standing::unknown(start);
+        assert!(standing.is_unknown());
+        assert!(!standing.after(Finding::Bad(Reason::Unreachable), MAX_LAG, start).is_unknown());
         for (at, finding, expected) in [
             (0, behind(0), None),
             (1, behind(4000), None),
@@ -194,6 +213,13 @@ mod tests {
         now += FORGOTTEN;
         standing = standing.after(Finding::Bad(Reason::Slow), MAX_LAG, now);
         assert_eq!(standing.pause_until(), Some(now + PAUSE));
+    }
+
+    #[test]
+    fn a_replica_that_begins_behind_has_been_looked_at() {
+        let now = Instant::now();
+        let standing = Standing::unknown(now).after(behind(9000), MAX_LAG, now);
+        assert_eq!((standing.reason(), standing.is_unknown()), (Some(Reason::Lagging), false));
     }
 
     #[test]
