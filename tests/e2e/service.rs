@@ -210,6 +210,10 @@ fn the_deployment_guide_tells_the_truth() {
         files += 1;
     }
     assert_eq!(files, 2);
+    // What systemd reads as environment has no comments behind values.
+    let set: Vec<&str> =
+        blocks.iter().flat_map(|block| block.lines()).filter(|line| line.starts_with("CIRQUE_")).collect();
+    assert!(!set.is_empty() && set.iter().all(|line| !line.contains([' ', '#'])), "{set:?}");
     let lines =
         blocks.iter().flat_map(|block| block.lines()).map(|line| line.split('#').next().unwrap_or(""));
     let calls = lines.filter_map(|line| line.strip_prefix("cirque ").or(line.split(" -- cirque ").nth(1)));
