@@ -21,7 +21,7 @@ use crate::config;
 use crate::config::policy::{Balance, HashBy};
 use crate::metrics::{BackendMetrics, Metrics, UpstreamMetrics};
 use crate::operator::{Duty, Orders};
-use availability::{Availability, Change, Event, Limits};
+use availability::{Availability, Change, Event, Limits, outlier};
 use backend::{Backend, Blocked};
 use queue::Queue;
 
@@ -138,6 +138,7 @@ impl Upstream {
             fails: member.config.fails,
             outlier: self.config.outlier,
             has_others: others.any(|(other, b)| other != index && b.weight > 0 && b.is_available(now_ms)),
+            has_room: !matches!(event, Event::AttemptFailed { .. }) || self.may_eject(index, now),
         };
         let mut facts = lock(&member.facts);
         let change = facts.apply(event, now, &limits);
@@ -147,6 +148,13 @@ impl Upstream {
             self.follow(member, change, now_ms);
         }
         change
+    }
+
+    /// Whether this backend may be ejected beside those that are.
+    fn may_eject(&self, index: usize, now: Instant) -> bool {
+        let others = self.backends.iter().enumerate().filter(|(other, _)| *other != index);
+        let ejected = others.filter(|(_, member)| lock(&member.facts).outlier.is_out(now)).count();
+        outlier::has_room(ejected, self.backends.len(), self.config.outlier.max_ejected)
     }
 
     /// A backend's facts, for the admin interface.
@@ -165,7 +173,11 @@ impl Upstream {
         match change {
             Change::Up | Change::Admitted | Change::Ordered(Duty::Active) => member.returned(now_ms),
             Change::Ejected(_) | Change::WouldEject(_) => member.tally.forget(),
-            Change::Down | Change::TrialBegan | Change::TrialAbandoned | Change::Ordered(_) => {}
+            Change::Down
+            | Change::Spared(_)
+            | Change::TrialBegan
+            | Change::TrialAbandoned
+            | Change::Ordered(_) => {}
         }
         self.announce(member, change);
         // Whoever waits for room may find it there now.
@@ -187,6 +199,12 @@ impl Upstream {
                 let reason = why.name();
                 backend.metrics.member.ejected(reason, true);
                 tracing::warn!(upstream, backend = id, cause = "outlier", reason, "backend would be ejected");
+                return;
+            }
+            Change::Spared(why) => {
+                let reason = why.name();
+                backend.metrics.member.spared(reason);
+                tracing::warn!(upstream, backend = id, cause = "outlier", reason, "backend is spared");
                 return;
             }
             Change::Admitted => {

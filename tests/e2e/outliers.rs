@@ -222,13 +222,51 @@ fn the_last_one_stays_however_bad_it_is() {
     assert_eq!(bad.requests_to("/x").len() + worse.requests_to("/x").len(), 100);
 }
 
+// key: proxy.toml upstreams.*.outlier.max_ejected, defaults.upstream.outlier.max_ejected
+#[test]
+fn no_more_than_their_share_are_out_and_who_is_spared_is_told() {
+    for place in PLACES {
+        let (bad, worse, good) = (Backend::named("bad"), Backend::named("worse"), Backend::named("good"));
+        let more: Vec<Backend> = ["x", "y"].map(Backend::named).into();
+        bad.answer(Reply::status(503));
+        worse.answer(Reply::status(503));
+        for (share, out) in [("20%", 1.0), ("40%", 2.0)] {
+            let edge = Edge::builder().backend(&bad).backend(&worse).backend(&good).backend(&more[0]);
+            let edge = edge
+                .backend(&more[1])
+                .without_probe()
+                .toml(
+                    "defaults.backend = { max_fails = 2, fail_timeout = '30s' }
+                     defaults.route.retry.on = ['http_503']
+                     defaults.route.retry.attempts = 1
+                     upstreams.app = { balance = 'round_robin' }",
+                )
+                .toml(&format!("{place} = {{ {OFF} }}"))
+                .toml(&format!("{place} = {{ consecutive_errors = 2, max_ejected = '{share}' }}"))
+                .start();
+            send(&edge, 60);
+            edge.wait_for_metric("proxy_upstream_backends", &[("state", "ejected")], out);
+            let spared = edge.metrics().value("proxy_upstream_ejections_spared_total", &[]);
+            assert_eq!(spared > 0.0, out < 2.0, "{share}: {spared}");
+            if out < 2.0 {
+                edge.process.wait_for_line("backend is spared", Duration::from_secs(5));
+            }
+            nothing_in_flight(&edge);
+        }
+    }
+}
+
 #[test]
 fn series_of_ejections_exist_before_the_first_one() {
     let backend = Backend::named("bad");
     let edge = Edge::before(&[&backend]);
     let metrics = edge.metrics();
     for reason in ["max_fails", "consecutive_faults", "consecutive_errors", "failure_ratio"] {
-        for name in ["proxy_upstream_ejections_total", "proxy_upstream_ejections_shadow_total"] {
+        for name in [
+            "proxy_upstream_ejections_total",
+            "proxy_upstream_ejections_shadow_total",
+            "proxy_upstream_ejections_spared_total",
+        ] {
             assert!(metrics.has(name, &[("backend", "bad"), ("reason", reason)]), "{name} {reason}");
         }
     }

@@ -14,6 +14,9 @@ pub(crate) const STATES: [&str; 7] =
 pub(crate) const EJECTIONS: [&str; 4] =
     ["max_fails", "consecutive_faults", "consecutive_errors", "failure_ratio"];
 
+/// What a connection to a backend may be.
+const CONNECTIONS: [&str; 2] = ["active", "idle"];
+
 const POOL: &[&str] = &["upstream"];
 
 /// The families.
@@ -34,6 +37,8 @@ pub(super) struct Families {
     weights: GaugeFamily,
     ejections: CounterFamily,
     shadowed: CounterFamily,
+    spared: CounterFamily,
+    connections: GaugeFamily,
 }
 
 /// One pool's series.
@@ -61,6 +66,9 @@ pub(crate) struct MemberSeries {
     effective: Gauge,
     ejections: HashMap<&'static str, Counter>,
     shadowed: HashMap<&'static str, Counter>,
+    spared: HashMap<&'static str, Counter>,
+    /// Connections that requests use now, and idle ones.
+    connections: [Gauge; 2],
 }
 
 impl Families {
@@ -68,6 +76,7 @@ impl Families {
     pub(super) fn new(registry: &Registry) -> Self {
         let counters = |name, help, labels: &[&str]| registry.counters(name, help, labels);
         let gauges = |name, help, labels: &[&str]| registry.gauges(name, help, labels);
+        let [ejections, shadowed, spared] = ejections(registry);
         Self {
             queue_length: gauges("proxy_queue_length", "Requests that wait for a backend with room.", POOL),
             queue_wait: registry.histograms(
@@ -123,15 +132,13 @@ impl Families {
                 "A backend's weight: as configured or ordered, and as it counts now, in thousandths.",
                 &["upstream", "backend", "kind"],
             ),
-            ejections: counters(
-                "proxy_upstream_ejections_total",
-                "Backends ejected for their failed attempts, by reason.",
-                &["upstream", "backend", "reason"],
-            ),
-            shadowed: counters(
-                "proxy_upstream_ejections_shadow_total",
-                "Backends that would have been ejected, by reason.",
-                &["upstream", "backend", "reason"],
+            ejections,
+            shadowed,
+            spared,
+            connections: gauges(
+                "proxy_upstream_connections",
+                "Connections to a backend that our own path has: in use by requests, and idle.",
+                &["upstream", "backend", "state"],
             ),
         }
     }
@@ -166,6 +173,8 @@ impl Families {
             effective: self.weights.with(&[upstream, backend, "effective"]),
             ejections: counters(&self.ejections),
             shadowed: counters(&self.shadowed),
+            spared: counters(&self.spared),
+            connections: CONNECTIONS.map(|state| self.connections.with(&[upstream, backend, state])),
         }
     }
 
@@ -191,14 +200,31 @@ impl Families {
         for state in STATES {
             self.states.remove(&[upstream, backend, state]);
         }
+        for state in CONNECTIONS {
+            self.connections.remove(&[upstream, backend, state]);
+        }
         for kind in ["configured", "effective"] {
             self.weights.remove(&[upstream, backend, kind]);
         }
         for reason in EJECTIONS {
             self.ejections.remove(&[upstream, backend, reason]);
             self.shadowed.remove(&[upstream, backend, reason]);
+            self.spared.remove(&[upstream, backend, reason]);
         }
     }
+}
+
+/// Ejections that happened, that would have, and that were spared.
+fn ejections(registry: &Registry) -> [CounterFamily; 3] {
+    [
+        ("proxy_upstream_ejections_total", "Backends ejected for their failed attempts, by reason."),
+        ("proxy_upstream_ejections_shadow_total", "Backends that would have been ejected, by reason."),
+        (
+            "proxy_upstream_ejections_spared_total",
+            "Backends that were not ejected because as many as may be were out, by reason.",
+        ),
+    ]
+    .map(|(name, help)| registry.counters(name, help, &["upstream", "backend", "reason"]))
 }
 
 impl PoolSeries {
@@ -224,9 +250,20 @@ impl MemberSeries {
         self.effective.set(i64::from(effective));
     }
 
+    /// Shows how many connections requests use, and how many are idle.
+    pub(crate) fn connected(&self, active: u32, idle: usize) {
+        self.connections[0].set(i64::from(active));
+        self.connections[1].set(i64::try_from(idle).unwrap_or(i64::MAX));
+    }
+
     /// Counts an ejection; `is_shadow`: one that only would have been.
     pub(crate) fn ejected(&self, reason: &str, is_shadow: bool) {
         let series = if is_shadow { &self.shadowed } else { &self.ejections };
         super::count(series, reason);
+    }
+
+    /// Counts an ejection that did not happen because too many were out.
+    pub(crate) fn spared(&self, reason: &str) {
+        super::count(&self.spared, reason);
     }
 }

@@ -65,6 +65,8 @@ pub(crate) enum Change {
     Ejected(Reason),
     /// It was to be ejected, if that were not only counted.
     WouldEject(Reason),
+    /// It was to be ejected, if as many as may be were not out already.
+    Spared(Reason),
     Admitted,
     /// One request may try the backend; nobody else until it is back or the time is up again.
     TrialBegan,
@@ -81,6 +83,7 @@ impl Change {
             Self::Up => "up",
             Self::Ejected(_) => "ejected",
             Self::WouldEject(_) => "would_eject",
+            Self::Spared(_) => "spared",
             Self::Admitted => "admitted",
             Self::TrialBegan => "trial",
             Self::TrialAbandoned => "abandoned",
@@ -118,6 +121,8 @@ pub(crate) struct Limits {
     pub(crate) outlier: policy::Outlier,
     /// Whether another backend of the pool may receive a request: the last one is never ejected.
     pub(crate) has_others: bool,
+    /// Whether one more of the pool may be ejected.
+    pub(crate) has_room: bool,
 }
 
 impl Availability {
@@ -223,7 +228,14 @@ mod tests {
     };
 
     fn limits() -> Limits {
-        Limits { fall: 3, rise: 2, fails: POLICY, outlier: policy::Outlier::default(), has_others: true }
+        Limits {
+            fall: 3,
+            rise: 2,
+            fails: POLICY,
+            outlier: policy::Outlier::default(),
+            has_others: true,
+            has_room: true,
+        }
     }
 
     fn after(events: &[Event], limits: &Limits, now: Instant) -> (Availability, Vec<Change>) {

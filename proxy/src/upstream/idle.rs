@@ -61,6 +61,11 @@ impl<T: Keep> Pool<T> {
         }
     }
 
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.lock().len()
+    }
+
     /// Closes the connections whose time is up.
     pub(crate) fn sweep(&self, now: Instant) {
         self.lock().retain(|candidate| now < candidate.until);

@@ -67,6 +67,7 @@ impl Upstream {
             let effective = if is_available { started } else { 0 };
             member.metrics.up.set(i64::from(is_available));
             member.metrics.member.show(state.name(), member.weight, effective);
+            member.metrics.member.connected(member.in_flight(), member.idle.len());
         }
         self.metrics.show(&counts, !usual && backups, !usual && !backups && self.config.fail_open);
     }

@@ -86,6 +86,14 @@ pub(super) fn outlier(at: &str, raw: &raw::Outlier, problems: &mut Problems) -> 
         window,
         eject_time,
         max_eject_time,
+        max_ejected: in_range(
+            &format!("{at}.max_ejected"),
+            raw.max_ejected.unwrap_or_default(),
+            Percent::of(1.0),
+            Percent::of(100.0),
+            problems,
+        )
+        .fraction(),
         shadow: raw.shadow.unwrap_or_default(),
     }
 }

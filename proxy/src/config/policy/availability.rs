@@ -74,6 +74,8 @@ pub struct Outlier {
     pub eject_time: Duration,
     /// The longest time out of rotation.
     pub max_eject_time: Duration,
+    /// The largest part of an upstream's backends that is ejected at once, above 0.0 to 1.0; one may always be.
+    pub max_ejected: f64,
     /// Whether what would be ejected is only counted, nginx's rule included.
     pub shadow: bool,
 }

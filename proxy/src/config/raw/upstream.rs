@@ -109,6 +109,8 @@ cirque_shared::raw! {
         pub eject_time: Duration,
         /// The longest time out of rotation.
         pub max_eject_time: Duration,
+        /// The largest part of an upstream that is out at once.
+        pub max_ejected: Percent,
         /// Whether it is only counted.
         pub shadow: bool,
     }

@@ -34,6 +34,8 @@ pub(crate) struct Record {
     admitted: Option<Instant>,
     /// In shadow: it counts as out until then, and is not judged.
     as_if_out: Option<Instant>,
+    /// It was spared, and that is not told again until then.
+    spared: Option<Instant>,
 }
 
 /// Which rule ejected a backend. Also the value of the `reason` label and log field.
@@ -100,6 +102,13 @@ impl Outlier {
         }
         let times = record.times_at(now, limits) + 1;
         let term = term(why, times, limits);
+        if !limits.has_room && !limits.outlier.shadow {
+            if record.spared.is_some_and(|until| now < until) {
+                return None;
+            }
+            record.spared = Some(now + term);
+            return Some(Change::Spared(why));
+        }
         if limits.outlier.shadow {
             *record = Record {
                 times,
@@ -111,6 +120,11 @@ impl Outlier {
         }
         *self = Self::Ejected { until: now + term, term, why, times };
         Some(Change::Ejected(why))
+    }
+
+    /// Whether it is out of rotation now.
+    pub(crate) fn is_out(&self, now: Instant) -> bool {
+        matches!(self, Self::Ejected { until, .. } if *until > now)
     }
 
     /// One request may try it, once its time is up.
@@ -196,6 +210,14 @@ impl Record {
         let forgiven = healthy / limits.outlier.eject_time.as_millis().max(1);
         self.times.saturating_sub(u32::try_from(forgiven).unwrap_or(u32::MAX))
     }
+}
+
+/// Whether one more of so many backends may be ejected, beside those that are: a part of them (Envoy's
+/// `max_ejection_percent`), and one in any case.
+pub(crate) fn has_room(ejected: usize, backends: usize, most: f64) -> bool {
+    // A tenth of a thousandth: 29 % of 100 backends are 29, whatever the binary fraction says.
+    let most = (backends as f64 * most + 1e-4).floor();
+    ejected == 0 || (ejected + 1) as f64 <= most
 }
 
 /// How long an ejection lasts: nginx's rule has its one time, the others double theirs each time.

@@ -20,9 +20,11 @@ fn limits() -> Limits {
             window: 10 * SECOND,
             eject_time: 10 * SECOND,
             max_eject_time: 60 * SECOND,
+            max_ejected: 0.5,
             shadow: false,
         },
         has_others: true,
+        has_room: true,
     }
 }
 
@@ -162,6 +164,35 @@ fn in_shadow_nothing_is_ejected_and_each_ejection_that_would_be_is_told_once() {
     assert_eq!(told, [0, 10, 30], "as long after each other as it would have been out");
 }
 
+#[test]
+fn one_more_is_spared_when_as_many_as_may_be_are_out_and_that_is_told_once_a_term() {
+    let full = Limits { has_room: false, ..limits() };
+    let (mut outlier, now) = (Outlier::default(), Instant::now());
+    let mut at = |second: u64, limits: &Limits| {
+        outlier.failed(false, in_row(9, 0), now + Duration::from_secs(second), limits)
+    };
+    assert_eq!(at(0, &full), Some(Change::Spared(Reason::FaultsInRow)));
+    assert_eq!((at(1, &full), at(9, &full)), (None, None));
+    assert_eq!(at(10, &full), Some(Change::Spared(Reason::FaultsInRow)));
+    assert_eq!(at(11, &limits()), Some(Change::Ejected(Reason::FaultsInRow)), "there is room again");
+}
+
+#[test]
+fn a_share_of_a_few_backends_is_rounded_down_and_never_below_one() {
+    for (ejected, backends, most, expected) in [
+        (0, 1, 0.01, true),
+        (0, 3, 0.1, true),
+        (1, 3, 0.5, false),
+        (1, 4, 0.5, true),
+        (2, 4, 0.5, false),
+        (28, 100, 0.29, true),
+        (29, 100, 0.29, false),
+        (9, 10, 1.0, true),
+    ] {
+        assert_eq!(has_room(ejected, backends, most), expected, "{ejected} of {backends}, {most}");
+    }
+}
+
 #[derive(Clone, Copy, Debug)]
 enum Step {
     Fails(bool, u32, u32),
@@ -180,6 +211,30 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 }
 
 proptest! {
+    #[test]
+    fn never_more_than_the_share_are_out_whoever_fails_when(
+        backends in 1_usize..40,
+        percent in 1_u32..=100,
+        fails in prop::collection::vec((0_usize..40, 0_u64..20), 1..200),
+    ) {
+        let share = f64::from(percent) / 100.0;
+        let most = (backends * percent as usize / 100).max(1);
+        let mut pool = vec![Outlier::default(); backends];
+        let mut now = Instant::now();
+        let is_out = |outlier: &Outlier, now| matches!(outlier, Outlier::Ejected { until, .. } if *until > now);
+        for (index, seconds) in fails {
+            now += Duration::from_secs(seconds);
+            let index = index % backends;
+            let out = |pool: &[Outlier]| pool.iter().filter(|outlier| is_out(outlier, now)).count();
+            let limits = Limits { has_room: has_room(out(&pool), backends, share), ..limits() };
+            let before = out(&pool);
+            let change = pool[index].failed(false, in_row(9, 0), now, &limits);
+            prop_assert!(out(&pool) <= most, "{} of {backends} at {percent}%", out(&pool));
+            // Nobody is spared while there is room.
+            prop_assert!(before >= most || !matches!(change, Some(Change::Spared(_))));
+        }
+    }
+
     #[test]
     fn there_is_always_a_way_back_and_the_last_one_is_spared(steps in steps(), is_last: bool) {
         let limits = Limits { has_others: !is_last, ..limits() };
