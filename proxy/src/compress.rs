@@ -63,7 +63,7 @@ pub(crate) fn fixes(name: &[u8], value: &[u8]) -> bool {
         13 if is("cache-control") => {
             words(value).any(|(directive, _)| directive.eq_ignore_ascii_case(b"no-transform"))
         }
-        11 if is("content-md5") => true,
+        11 if is("content-md5") || is("repr-digest") => true,
         14 if is("content-digest") => true,
         6 if is("digest") => true,
         _ => false,
@@ -240,6 +240,7 @@ mod tests {
             ("Cache-Control", "max-age=1", false),
             ("Content-Digest", "sha-256=:x:", true),
             ("Content-MD5", "x", true),
+            ("Repr-Digest", "sha-256=:x:", true),
             ("Content-Type", "text/html", false),
         ] {
             assert_eq!(fixes(name.as_bytes(), value.as_bytes()), expected, "{name}: {value}");

@@ -65,6 +65,9 @@ impl Download {
     pub(crate) fn compress(&mut self, coder: Encoder, is_http10: bool) {
         self.shown = if is_http10 { Shown::UntilClose } else { Shown::Chunked };
         self.coder = Some(Box::new(coder));
+        if let Some(trailers) = &mut self.trailers {
+            trailers.content_changes();
+        }
     }
 
     /// Appends what is held back of a body that is compressed; says whether that was anything.
@@ -143,9 +146,15 @@ impl Download {
             }
             Source::Chunked(decoder) => {
                 let mut coded = Ok(());
-                let used = decoder.decode(input, |data| match coder.write(data) {
+                let trailers = &mut self.trailers;
+                let data = |data: &[u8]| match coder.write(data) {
                     Ok(more) => ready.extend_from_slice(&more),
                     Err(error) => coded = Err(error),
+                };
+                let used = decoder.decode_all(input, data, |byte| {
+                    if let Some(trailers) = trailers {
+                        trailers.take(byte);
+                    }
                 });
                 coded.map_err(|_| Broken)?;
                 used.map_err(|_| Broken)?
@@ -166,7 +175,7 @@ impl Download {
         self.sent += rest.len() as u64;
         append(&rest, self.shown, out);
         if self.shown == Shown::Chunked {
-            out.extend_from_slice(chunked::END);
+            trailers::end(self.trailers.as_ref(), out);
         }
         Ok(())
     }
@@ -228,6 +237,30 @@ mod tests {
         );
         assert_eq!(forwarded(BodyLength::UntilClose, true, &[b"abc"], true).unwrap(), b"abc");
         assert_eq!(forwarded(BodyLength::Known(3), false, &[b"abc"], false).unwrap(), b"abc");
+    }
+
+    #[test]
+    fn a_body_that_is_compressed_keeps_its_trailers_however_it_comes() {
+        use crate::config::policy::Coding;
+        use std::io::Read as _;
+        let listed: Arc<[String]> = ["server-timing", "repr-digest"].map(str::to_owned).into();
+        let input = b"5\r\nhello\r\n0\r\nServer-Timing: db\r\nRepr-Digest: of=plain\r\nX-Other: 1\r\n\r\n";
+        for size in 1..input.len() {
+            let mut download = Download::new(BodyLength::Chunked, false).with_trailers(&listed);
+            download.compress(Encoder::new(Coding::Gzip).unwrap(), false);
+            let mut out = Vec::new();
+            for piece in input.chunks(size) {
+                download.take(piece, &mut out).unwrap();
+            }
+            assert!(download.is_done());
+            let text = String::from_utf8_lossy(&out).into_owned();
+            // What speaks of the plain bytes would be wrong of these.
+            assert!(text.ends_with("\r\n0\r\nServer-Timing: db\r\n\r\n"), "{size}: {text}");
+            let (mut coded, mut plain) = (Vec::new(), String::new());
+            Decoder::default().decode(&out, |data| coded.extend_from_slice(data)).unwrap();
+            flate2::read::GzDecoder::new(&coded[..]).read_to_string(&mut plain).unwrap();
+            assert_eq!(plain, "hello", "{size}");
+        }
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::head::MOST_FIELDS;
 use super::lines::{Name, name};
+use crate::compress;
 
 /// Bytes of trailers that are kept; of more than these none is passed on.
 const MOST_BYTES: usize = 8 * 1024;
@@ -14,6 +15,8 @@ pub(super) struct Trailers {
     listed: Arc<[String]>,
     lines: Vec<u8>,
     is_too_much: bool,
+    /// Whether the bytes before them are others than the backend's.
+    is_changed: bool,
 }
 
 impl Trailers {
@@ -23,7 +26,13 @@ impl Trailers {
             listed: Arc::clone(listed),
             lines: Vec::new(),
             is_too_much: false,
+            is_changed: false,
         })
+    }
+
+    /// The content is compressed on its way: a trailer that speaks of its bytes would be wrong.
+    pub(super) fn content_changes(&mut self) {
+        self.is_changed = true;
     }
 
     /// Takes one byte of the lines.
@@ -48,6 +57,9 @@ impl Trailers {
         };
         let is_listed = |field: &str| self.listed.iter().any(|listed| listed.eq_ignore_ascii_case(field));
         for field in fields.iter().filter(|field| is_listed(field.name)) {
+            if self.is_changed && compress::fixes(field.name.as_bytes(), field.value) {
+                continue;
+            }
             // What frames a message or speaks for a client is no trailer, whoever lists it.
             if name(field.name.as_bytes()) == Name::Other {
                 out.extend_from_slice(field.name.as_bytes());

@@ -1,6 +1,6 @@
 //! Fields after a chunked body pass only where the route lists them, in both directions.
 
-use cirque_tests::{Backend, Connection, Edge, Reply};
+use cirque_tests::{Backend, Connection, Edge, Reply, curl};
 
 /// Everything that the client gets of this answer, to its last byte.
 fn answered(edge: &Edge) -> String {
@@ -31,6 +31,21 @@ fn only_listed_trailers_of_an_answer_reach_the_client() {
     );
     let silent = Edge::before(&[&backend]);
     assert!(answered(&silent).ends_with("5\r\nhello\r\n0\r\n\r\n"), "{}", answered(&silent));
+}
+
+#[test]
+fn an_answer_that_is_compressed_keeps_its_trailers() {
+    let head = "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let answer = format!("{head}5\r\nhello\r\n0\r\nServer-Timing: db\r\n\r\n");
+    let backend = Backend::answering(Reply::raw(answer));
+    let keys = "defaults.route = { trailers = ['server-timing'], compress = { encodings = ['gzip'] } }";
+    let edge = Edge::builder().backend(&backend).toml(keys).start();
+    let got = curl(edge.address(), "http://site.test/x", &["--compressed", "--raw"]);
+    assert_eq!(got.header("content-encoding"), Some("gzip"), "{got:?}");
+    assert!(got.body.ends_with("0\r\nServer-Timing: db\r\n\r\n"), "{got:?}");
+    let got = curl(edge.address(), "http://site.test/x", &["--compressed"]);
+    // curl writes trailers where it writes heads.
+    assert!(got.body.starts_with("hello") && got.body.contains("Server-Timing: db"), "{got:?}");
 }
 
 #[test]
