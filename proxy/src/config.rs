@@ -134,6 +134,8 @@ pub struct Listener {
     pub tls: Option<Tls>,
     /// Which protocols are spoken.
     pub protocols: Protocols,
+    /// Whether each connection begins with a PROXY header.
+    pub proxy_protocol: bool,
     /// The port that clients are sent to for https; 0: they are served here.
     pub https_redirect: u16,
 }
@@ -279,6 +281,22 @@ impl Config {
     /// [`Invalid`] with every problem of the text.
     pub fn from_text(name: &str, text: &str) -> Result<Self, Invalid> {
         cirque_shared::config::read_text(name, text, parse::parse)
+    }
+}
+
+#[cfg(test)]
+impl Listener {
+    /// One for everybody, without certificates.
+    pub(crate) fn plain(protocols: Protocols) -> Self {
+        Self {
+            name: "http".to_owned(),
+            address: ([127, 0, 0, 1], 80).into(),
+            access: Access::default(),
+            tls: None,
+            protocols,
+            proxy_protocol: false,
+            https_redirect: 0,
+        }
     }
 }
 

@@ -16,6 +16,7 @@ use tokio::sync::{Mutex, MutexGuard};
 
 use crate::config::Config;
 use crate::edge::Edge;
+use crate::entrances::{Entrances, Prepared};
 use crate::operator::{Book, Duty, Orders};
 pub(crate) use edit::Edit;
 use history::History;
@@ -26,6 +27,7 @@ pub(crate) use refused::Refused;
 #[derive(Debug)]
 pub(crate) struct Control {
     edge: Arc<Edge>,
+    entrances: Arc<Entrances>,
     path: PathBuf,
     book: Book,
     history: History,
@@ -44,9 +46,20 @@ struct AtWork {
     orders: u64,
 }
 
+/// Which way a change came. The name is the metric's label.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Source {
+    /// SIGHUP.
+    Signal,
+    /// The admin interface, which the commands use too.
+    #[default]
+    Api,
+}
+
 /// Who asks for a change, on what ground.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Author {
+    pub(crate) source: Source,
     pub(crate) by: String,
     pub(crate) why: String,
     /// The tag of the state that they have seen; `None`: whatever it is.
@@ -72,15 +85,22 @@ pub(crate) struct Instruction {
 
 impl Control {
     /// Takes charge of an edge that was started with this text.
-    pub(crate) fn new(edge: Arc<Edge>, path: PathBuf, text: String, book: Book) -> Self {
+    pub(crate) fn new(
+        edge: Arc<Edge>,
+        entrances: Arc<Entrances>,
+        path: PathBuf,
+        text: String,
+        book: Book,
+    ) -> Self {
         let (state_dir, settings) = {
             let site = edge.site();
             (site.config.state_dir.clone(), site.config.settings.clone())
         };
         let history = History::new(&state_dir);
         let number = first_version(&history, &text, &settings, &path);
+        edge.metrics.reloads.show(number, &text);
         let at_work = Mutex::new(AtWork { text, settings, number, orders: 0 });
-        Self { edge, path, book, history, at_work }
+        Self { edge, entrances, path, book, history, at_work }
     }
 
     /// Puts the file as it is now to work.
@@ -90,7 +110,7 @@ impl Control {
             Ok(text) => self.put_to_work(&mut at_work, text, author).await,
             Err(refused) => Err(refused),
         };
-        self.count(outcome)
+        self.count(author, outcome)
     }
 
     /// Changes the file, and puts it to work.
@@ -99,7 +119,7 @@ impl Control {
         self.expect_no_draft(&at_work).await?;
         let text = edit::edited(&at_work.text, edit).map_err(Refused::Cannot)?;
         let outcome = self.replace_file(&mut at_work, text, author).await;
-        self.count(outcome)
+        self.count(author, outcome)
     }
 
     /// Goes back to an earlier version, as a new version.
@@ -109,7 +129,7 @@ impl Control {
         let text = self.history.text(number).map_err(|error| self.io("reading the history", error))?;
         let text = text.ok_or(Refused::Cannot(edit::Cannot::Missing(format!("version {number}"))))?;
         let outcome = self.replace_file(&mut at_work, text, author).await;
-        self.count(outcome)
+        self.count(author, outcome)
     }
 
     /// Takes in what an operator decided about a backend.
@@ -208,18 +228,23 @@ impl Control {
         if !fixed.is_empty() {
             return Err(Refused::NeedsRestart(fixed));
         }
+        let prepared = self.prepare(&config).await?;
         let before = orders.clone();
         orders.keep(|upstream, backend| has(&config, upstream, backend));
         if orders != before {
-            self.write_orders(&orders).await?;
+            let written = self.write_orders(&orders).await;
+            written.inspect_err(|_| self.entrances.forget(&config.listeners))?;
         }
         let changes = at_work.settings.changes(&config.settings);
         let changes: Vec<String> = changes.iter().map(ToString::to_string).collect();
         let settings = config.settings.clone();
         self.edge.replace(config, orders);
+        // After the site: nobody may come in where nothing is known of them.
+        self.entrances.commit(prepared);
         if text != at_work.text {
             at_work.number = self.keep(&text, author, changes.clone());
         }
+        self.edge.metrics.reloads.show(at_work.number, &text);
         (at_work.text, at_work.settings) = (text, settings);
         tracing::info!(
             by = author.by,
@@ -239,6 +264,18 @@ impl Control {
                 0
             }
         }
+    }
+
+    /// Binds the listeners that a configuration brings and reads their certificates, before anything changes.
+    async fn prepare(&self, config: &Config) -> Result<Prepared, Refused> {
+        let is_same = self.edge.site().config.listeners == config.listeners;
+        if self.edge.is_draining() && !is_same {
+            return Err(Refused::Listener("the edge is stopping and opens no listener any more".to_owned()));
+        }
+        let (entrances, listeners) = (Arc::clone(&self.entrances), config.listeners.clone());
+        let prepared = tokio::task::spawn_blocking(move || entrances.prepare(&listeners)).await;
+        let prepared = prepared.map_err(|error| self.io("preparing", std::io::Error::other(error)))?;
+        prepared.map_err(|why| Refused::Listener(format!("{why:#}")))
     }
 
     async fn parse(&self, text: String) -> Result<Config, Refused> {
@@ -272,9 +309,19 @@ impl Control {
         Refused::Io(doing, self.path.clone(), error)
     }
 
-    fn count(&self, outcome: Result<Applied, Refused>) -> Result<Applied, Refused> {
-        self.edge.metrics.reloads.count(outcome.is_ok());
+    fn count(&self, author: &Author, outcome: Result<Applied, Refused>) -> Result<Applied, Refused> {
+        self.edge.metrics.reloads.count(author.source.name(), outcome.is_ok());
         outcome
+    }
+}
+
+impl Source {
+    /// Its spelling in metrics.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Signal => "signal",
+            Self::Api => "api",
+        }
     }
 }
 
@@ -315,7 +362,6 @@ fn only_at_start(running: &Config, wanted: &Config) -> Vec<&'static str> {
         ("trace.endpoint", running.tracing.collector != wanted.tracing.collector),
         ("trace.max_queue", running.tracing.max_queue != wanted.tracing.max_queue),
         ("access_log.output", running.access_log != wanted.access_log),
-        ("listeners", running.listeners != wanted.listeners),
     ];
     differs.into_iter().filter(|(_, differs)| *differs).map(|(key, _)| key).collect()
 }

@@ -2,25 +2,38 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
+use tokio::sync::watch;
+
+use crate::certificate::Files;
 use crate::config::Listener;
-use crate::config::policy::Protocols;
 use crate::metrics::Metrics;
+use crate::metrics::client::ListenerMetrics;
 use crate::respond::Refusal;
 use crate::tls::Tls;
 
-/// One listener.
+/// One listener as one configuration describes it.
 #[derive(Debug)]
 pub(crate) struct Door {
-    /// Its place in the configuration.
-    pub(crate) number: usize,
-    /// What it is called in metrics.
-    pub(crate) name: String,
-    pub(crate) protocols: Protocols,
-    pub(crate) tls: Option<Tls>,
+    pub(crate) config: Listener,
+    pub(crate) tls: Option<Arc<Tls>>,
     /// The value of Strict-Transport-Security; empty: none.
     pub(crate) hsts: String,
-    https_redirect: u16,
+    pub(crate) metrics: ListenerMetrics,
+    standing: Standing,
+}
+
+/// Whether an address is accepted on, for those who came in there.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Standing(Arc<Closing>);
+
+#[derive(Debug, Default)]
+struct Closing {
+    /// For those who look once a request.
+    is_closed: AtomicBool,
+    /// For those who wait.
+    told: watch::Sender<bool>,
 }
 
 /// Where a connection comes from, and through which door.
@@ -39,16 +52,43 @@ impl Door {
     /// # Errors
     ///
     /// When a certificate cannot be used.
-    pub(crate) fn new(number: usize, listener: &Listener, metrics: &Metrics) -> anyhow::Result<Self> {
-        let tls = listener.tls.as_ref();
+    pub(crate) fn new(
+        listener: &Listener,
+        standing: Standing,
+        metrics: &Metrics,
+        before: Option<&Self>,
+    ) -> anyhow::Result<Self> {
+        let kept =
+            before.filter(|before| before.shakes_hands_as(listener)).and_then(|before| before.tls.clone());
+        let tls = match (&listener.tls, kept) {
+            (None, _) => None,
+            // Its tickets stay good.
+            (Some(_), Some(kept)) => Some(kept),
+            (Some(tls), None) => Some(Arc::new(Tls::new(listener, tls, metrics)?)),
+        };
         Ok(Self {
-            number,
-            name: listener.name.clone(),
-            protocols: listener.protocols,
-            hsts: tls.map(|tls| tls.hsts.clone()).unwrap_or_default(),
-            tls: tls.map(|tls| Tls::new(listener, tls, metrics)).transpose()?,
-            https_redirect: listener.https_redirect,
+            hsts: listener.tls.as_ref().map(|tls| tls.hsts.clone()).unwrap_or_default(),
+            tls,
+            metrics: metrics.client.listener(&listener.name),
+            config: listener.clone(),
+            standing,
         })
+    }
+
+    /// Whether nothing that TLS is made of differs.
+    fn shakes_hands_as(&self, listener: &Listener) -> bool {
+        let (ours, theirs) = (&self.config, listener);
+        ours.name == theirs.name && ours.protocols == theirs.protocols && ours.tls == theirs.tls
+    }
+
+    /// The files of its certificates.
+    pub(crate) fn certificates(&self) -> &[Files] {
+        self.config.tls.as_ref().map_or(&[], |tls| &tls.certificates)
+    }
+
+    /// Whether it is accepted on no more: whoever is inside is asked to leave after the answer.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.standing.0.is_closed.load(Ordering::Acquire)
     }
 
     /// Whether this connection is secured.
@@ -64,10 +104,23 @@ impl Door {
         };
         // `OPTIONS *` asks no path.
         let target = if target.starts_with('/') { target } else { "/" };
-        match self.https_redirect {
+        match self.config.https_redirect {
             443 => format!("https://{host}{target}"),
             port => format!("https://{host}:{port}{target}"),
         }
+    }
+}
+
+impl Standing {
+    /// Nothing is accepted there any more.
+    pub(crate) fn close(&self) {
+        self.0.is_closed.store(true, Ordering::Release);
+        self.0.told.send_replace(true);
+    }
+
+    /// Says when that is so.
+    pub(crate) fn closing(&self) -> watch::Receiver<bool> {
+        self.0.told.subscribe()
     }
 }
 
@@ -80,7 +133,7 @@ impl Origin {
                 is_misdirected.then_some(Refusal::Misdirected)
             }
             // A 1.0 client without a Host cannot be told where to go.
-            None => (self.door.https_redirect != 0 && !host.is_empty()).then_some(Refusal::HttpsOnly),
+            None => (self.door.config.https_redirect != 0 && !host.is_empty()).then_some(Refusal::HttpsOnly),
         }
     }
 }
@@ -90,17 +143,12 @@ mod tests {
     use cirque_shared::metrics::Registry;
 
     use super::*;
+    use crate::config::policy::Protocols;
 
     fn door(https_redirect: u16) -> Door {
-        let listener = Listener {
-            name: "http".to_owned(),
-            address: ([127, 0, 0, 1], 80).into(),
-            access: Default::default(),
-            tls: None,
-            protocols: Protocols { http1: true, http2: true },
-            https_redirect,
-        };
-        Door::new(0, &listener, &Metrics::new(&Registry::new())).unwrap()
+        let plain = Listener::plain(Protocols { http1: true, http2: true });
+        let listener = Listener { https_redirect, ..plain };
+        Door::new(&listener, Standing::default(), &Metrics::new(&Registry::new()), None).unwrap()
     }
 
     #[test]

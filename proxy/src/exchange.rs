@@ -20,6 +20,7 @@ use crate::access_log::combined::Said;
 use crate::access_log::{Attempt, Line};
 use crate::balance::Key;
 use crate::config::policy::Unavailable;
+use crate::door::Door;
 use crate::edge::Edge;
 use crate::limit::concurrency::Slot;
 use crate::metrics::route::RouteSeries;
@@ -36,8 +37,8 @@ const MOST_STALE: u32 = 8;
 pub(crate) struct Head {
     pub(crate) id: String,
     pub(crate) client: IpAddr,
-    /// The number of the listener that the request came in on.
-    pub(crate) listener: usize,
+    /// The listener that the request came in on; `None`: it is the edge's own.
+    pub(crate) door: Option<Arc<Door>>,
     pub(crate) method: String,
     pub(crate) host: String,
     pub(crate) path: String,
@@ -108,6 +109,9 @@ struct Active {
 impl Exchange {
     /// Begins a request.
     pub(crate) fn begin(edge: &Arc<Edge>, head: Head) -> Self {
+        if let Some(door) = &head.door {
+            door.metrics.in_flight.inc();
+        }
         Self {
             edge: Arc::clone(edge),
             arrived: (edge.access_log.is_on() || head.is_recorded()).then(OffsetDateTime::now_utc),
@@ -216,11 +220,13 @@ impl Exchange {
         let took = self.started.elapsed();
         let bytes = (self.bytes_in, self.bytes_out);
         self.series().finished(&self.head.method, status, took, bytes);
+        if let Some(door) = &self.head.door {
+            door.metrics.answered(status);
+            door.metrics.in_flight.dec();
+        }
         let Some(arrived) = self.arrived else { return };
         self.tell_request(arrived, status, took);
         let backends = route.and_then(|route| Some(&route.upstream.as_ref()?.backends));
-        let site = self.edge.site();
-        let listener = site.config.listeners.get(self.head.listener);
         self.edge.access_log.write(&Line {
             arrived,
             request_id: &self.head.id,
@@ -231,7 +237,7 @@ impl Exchange {
             status,
             reason: self.refusal.map(Refusal::reason),
             rule: self.rule,
-            listener: listener.map_or("", |listener| &listener.name),
+            listener: self.head.door.as_ref().map_or("", |door| &door.config.name),
             route: route.map_or(NO_ROUTE, |route| &route.config.name),
             upstream: route.and_then(|route| route.config.action.upstream()),
             backend: self.answered_by.and_then(|index| Some(backends?.get(index)?.config.id.as_str())),

@@ -9,12 +9,13 @@ use std::net::IpAddr;
 use std::os::fd::AsRawFd as _;
 use std::sync::Arc;
 
-use pingora::apps::{HttpServerApp as _, ServerApp as _};
+use pingora::apps::ServerApp as _;
 use pingora::protocols::{SocketDigest, Stream, UniqueIDType};
 use pingora::proxy::HttpProxy;
 use pingora::server::ShutdownWatch;
 use tokio::io::{AsyncRead, AsyncWrite, BufStream};
 use tokio::net::TcpStream;
+use tokio::sync::watch;
 
 use crate::door::{Door, Origin};
 use crate::downstream::{Downstream, Wrapped};
@@ -28,10 +29,9 @@ use crate::phases::Phases;
 const READ_BUFFER: usize = 8 * 1024;
 const WRITE_BUFFER: usize = 16 * 1024;
 
-/// The paths, and what holds for each listener.
+/// The paths.
 pub(crate) struct Front {
     edge: Arc<Edge>,
-    doors: Vec<Arc<Door>>,
     proxy: Arc<HttpProxy<Phases>>,
     /// `None`: pingora carries HTTP/1.x too.
     own: Option<Http1>,
@@ -52,33 +52,21 @@ impl Front {
         self.edge.runtime.is_here();
     }
 
-    pub(crate) fn new(
-        edge: Arc<Edge>,
-        doors: Vec<Arc<Door>>,
-        proxy: Arc<HttpProxy<Phases>>,
-        own: Option<Http1>,
-    ) -> Self {
-        for door in &doors {
-            // Every series is there from the start.
-            for reason in http2::Ended::ALL {
-                edge.metrics.client.http2_closed.with(&[&door.name, reason]);
-            }
-        }
-        Self { edge, doors, proxy, own }
+    pub(crate) fn new(edge: Arc<Edge>, proxy: Arc<HttpProxy<Phases>>, own: Option<Http1>) -> Self {
+        Self { edge, proxy, own }
     }
 
-    /// Carries a connection, from its first byte to its last.
+    /// Carries a connection, from its first byte to its last. `shutdown` says when its listener is closed.
     pub(crate) async fn serve(
         &self,
         stream: TcpStream,
-        number: usize,
+        door: Arc<Door>,
         peer: IpAddr,
         shutdown: ShutdownWatch,
     ) {
-        let Some(door) = self.doors.get(number) else { return };
-        let plain = if door.protocols.http2 { Speaks::Either } else { Speaks::Http1 };
-        let mut origin = Origin { door: Arc::clone(door), peer, name: None };
-        let (stream, speaks) = match &door.tls {
+        let plain = if door.config.protocols.http2 { Speaks::Either } else { Speaks::Http1 };
+        let mut origin = Origin { door, peer, name: None };
+        let (stream, speaks) = match origin.door.tls.clone() {
             None => (Downstream::Left(stream), plain),
             Some(tls) => {
                 // Boxed, as each path that most connections do not take: none needs the room of all.
@@ -129,9 +117,12 @@ impl Front {
         let listener = Arc::new(Listener::new(Arc::clone(&self.proxy), Arc::clone(&self.edge), origin));
         let ids = ids(&stream);
         let buffered = BufStream::with_capacity(READ_BUFFER, WRITE_BUFFER, stream);
-        let mut next = listener.process_new(wrapped(buffered, ahead, ids), shutdown).await;
+        // pingora would close an idle connection under the hands of a client that just uses it. It is told to leave with
+        // its next answer instead (`crate::phases`), as on our own path.
+        let (_held, quiet) = watch::channel(false);
+        let mut next = listener.process_new(wrapped(buffered, ahead, ids), &quiet).await;
         while let Some(stream) = next {
-            next = listener.process_new(stream, shutdown).await;
+            next = listener.process_new(stream, &quiet).await;
         }
     }
 
@@ -139,11 +130,6 @@ impl Front {
         let listener = Listener::new(Arc::clone(&self.proxy), Arc::clone(&self.edge), origin);
         let ids = ids(&stream);
         http2::serve(Arc::new(listener), wrapped(stream, ahead, ids), shutdown.clone()).await;
-    }
-
-    /// Lets go of what pingora keeps, at the end.
-    pub(crate) async fn cleanup(&self) {
-        self.proxy.http_cleanup().await;
     }
 }
 

@@ -2,15 +2,18 @@
 //!
 //! It stands before both data paths and before TLS, so that its limits hold for every protocol.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use cirque_shared::shutdown::Guard;
+use tokio::net::TcpStream;
 
+use crate::door::Door;
 use crate::edge::Edge;
 use crate::limit::access;
 use crate::limit::connections::{Connections, Held};
-use crate::metrics::client::{ACL, ListenerMetrics, Open, SHORT};
+use crate::metrics::client::{ACL, LATE_HEADER, ListenerMetrics, NO_HEADER, Open, STRANGER};
+use crate::proxy_header::{self, Broken};
 
 /// Who is inside, and who may come in.
 pub(crate) struct Gate {
@@ -18,58 +21,84 @@ pub(crate) struct Gate {
     connections: Arc<Connections>,
     /// The most connections that open files allow.
     ceiling: usize,
-    series: Vec<ListenerMetrics>,
 }
 
 /// A connection that was let in; dropping this, in whatever way, ends it.
 pub(crate) struct Inside {
     _counted: Guard,
-    _held: Held,
-    _open: Option<Open>,
+    held: Held,
+    _open: Open,
 }
 
 impl Gate {
     /// A gate that never lets in more than `ceiling`.
     pub(crate) fn new(edge: &Arc<Edge>, ceiling: usize) -> Self {
-        let site = edge.site();
-        let series =
-            site.config.listeners.iter().map(|listener| edge.metrics.client.listener(&listener.name));
-        Self { edge: Arc::clone(edge), connections: Arc::default(), ceiling, series: series.collect() }
+        Self { edge: Arc::clone(edge), connections: Arc::default(), ceiling }
     }
 
     /// Takes a connection that `peer` made to a listener, or counts why not.
-    pub(crate) fn enter(&self, number: usize, peer: IpAddr) -> Option<Inside> {
+    pub(crate) fn enter(&self, door: &Door, peer: IpAddr) -> Option<Inside> {
         let site = self.edge.site();
         let peer = peer.to_canonical();
-        let series = self.series.get(number);
-        if site.config.listeners.get(number).is_some_and(|door| !access::is_allowed(&door.access, peer)) {
-            refused(series, ACL);
+        let is_proxy = site.config.trusted_proxies.iter().any(|network| network.contains(&peer));
+        if door.config.proxy_protocol {
+            // Whom it is from is not known yet; who may say so is.
+            if !is_proxy {
+                door.metrics.refused(STRANGER);
+                return None;
+            }
+        } else if !access::is_allowed(&door.config.access, peer) {
+            door.metrics.refused(ACL);
             return None;
         }
         let client = &site.config.client;
-        let is_proxy = site.config.trusted_proxies.iter().any(|network| network.contains(&peer));
         let most_each = (!is_proxy).then_some(client.max_connections_per_client);
         match self.connections.enter(peer, client.max_connections.min(self.ceiling), most_each) {
-            Ok(held) => Some(Inside {
-                _counted: self.edge.connections.enter(),
-                _held: held,
-                _open: series.map(ListenerMetrics::open),
-            }),
+            Ok(held) => {
+                Some(Inside { _counted: self.edge.connections.enter(), held, _open: door.metrics.open() })
+            }
             Err(full) => {
-                refused(series, full.reason());
+                door.metrics.refused(full.reason());
                 None
             }
         }
     }
 
-    /// A connection waits at a listener, and the system has no room for it.
-    pub(crate) fn is_short(&self, number: usize) {
-        refused(self.series.get(number), SHORT);
+    /// Hears from a balancer whom a connection is from, and takes it or counts why not.
+    pub(crate) async fn introduce(
+        &self,
+        door: &Door,
+        stream: &mut TcpStream,
+        peer: SocketAddr,
+        inside: &mut Inside,
+    ) -> Option<IpAddr> {
+        let client = self.edge.client();
+        let read = tokio::time::timeout(client.header_timeout, proxy_header::read(stream)).await;
+        let refused = |reason: &str| {
+            let (listener, balancer) = (door.config.name.as_str(), peer.ip());
+            tracing::warn!(listener, %balancer, reason, "connection has no PROXY header and was closed");
+            refuse(&door.metrics, reason)
+        };
+        let source = match read {
+            Ok(Ok(source)) => source,
+            // Those that say nothing look whether somebody listens.
+            Ok(Err(Broken::Ended)) => return refuse(&door.metrics, NO_HEADER),
+            Ok(Err(Broken::Malformed)) => return refused(NO_HEADER),
+            Err(_) => return refused(LATE_HEADER),
+        };
+        let from = source.or(peer);
+        if !access::is_allowed(&door.config.access, from) {
+            return refuse(&door.metrics, ACL);
+        }
+        let is_proxy = self.edge.site().config.trusted_proxies.iter().any(|network| network.contains(&from));
+        if !is_proxy && let Err(full) = inside.held.belongs_to(from, client.max_connections_per_client) {
+            return refuse(&door.metrics, full.reason());
+        }
+        Some(from)
     }
 }
 
-fn refused(series: Option<&ListenerMetrics>, reason: &str) {
-    if let Some(series) = series {
-        series.refused(reason);
-    }
+fn refuse(series: &ListenerMetrics, reason: &str) -> Option<IpAddr> {
+    series.refused(reason);
+    None
 }

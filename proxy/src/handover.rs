@@ -65,7 +65,7 @@ pub struct Heir {
 /// What is handed over, and whether it was.
 #[derive(Debug)]
 pub(crate) struct Handover {
-    pub(crate) sockets: Sockets,
+    pub(crate) sockets: Arc<Sockets>,
     arguments: Vec<PathBuf>,
     left: watch::Sender<bool>,
     /// Held while a successor gets ready.
@@ -74,7 +74,7 @@ pub(crate) struct Handover {
 
 impl Handover {
     /// For an edge that was started with this configuration file.
-    pub(crate) fn new(sockets: Sockets, config: &Path) -> Self {
+    pub(crate) fn new(sockets: Arc<Sockets>, config: &Path) -> Self {
         let arguments =
             ["proxy".into(), "run".into(), "--take-over".into(), "--config".into(), config.to_owned()];
         Self {

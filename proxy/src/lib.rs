@@ -24,6 +24,7 @@ mod exchange;
 
 mod compress;
 mod door;
+mod entrances;
 mod headers;
 mod limit;
 mod route;
@@ -50,6 +51,7 @@ mod control;
 mod metrics;
 mod operator;
 mod probes;
+mod proxy_header;
 
 mod downstream;
 mod durable;

@@ -12,7 +12,7 @@ use pingora::server::{ShutdownSignal, ShutdownSignalWatch, ShutdownWatch};
 use pingora::services::background::BackgroundService;
 use tokio_util::sync::CancellationToken;
 
-use crate::control::{Author, Control};
+use crate::control::{Author, Control, Source};
 use crate::edge::Edge;
 use crate::handover::{Handover, Heir};
 
@@ -91,7 +91,7 @@ impl Stop {
     }
 
     async fn reload(&self) {
-        let author = Author { by: "SIGHUP".to_owned(), ..Author::default() };
+        let author = Author { source: Source::Signal, by: "SIGHUP".to_owned(), ..Author::default() };
         if let Err(refused) = self.control.reload(&author).await {
             let reason = refused.reason();
             tracing::error!(reason, %refused, "configuration was not reloaded, nothing changed");

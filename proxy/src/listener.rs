@@ -45,7 +45,7 @@ impl Listener {
 
     /// Counts the end of an HTTP/2 connection.
     pub(crate) fn closed(&self, reason: &'static str) {
-        self.edge.metrics.client.http2_closed.with(&[&self.origin.door.name, reason]).inc();
+        self.origin.door.metrics.http2_ended(reason);
     }
 
     /// Logs and counts a request that was malformed before any hook saw it.
@@ -53,7 +53,7 @@ impl Listener {
         let head = Head {
             id: request_id::generate(),
             client: self.origin.peer,
-            listener: self.origin.door.number,
+            door: Some(Arc::clone(&self.origin.door)),
             method: String::new(),
             host: String::new(),
             path: String::new(),

@@ -14,6 +14,8 @@ use cirque_shared::metrics::{
     Registry,
 };
 
+use sha2::{Digest as _, Sha256};
+
 use crate::retry::{Failure, GiveUp};
 
 use client::ClientMetrics;
@@ -33,6 +35,9 @@ pub(crate) const TRANSITIONS: [(&str, &str); 7] = [
     ("draining", "operator"),
     ("maintenance", "operator"),
 ];
+
+/// Which ways a change of the configuration may come; a test compares with [`crate::control`]'s.
+pub(crate) const SOURCES: [&str; 2] = ["signal", "api"];
 
 /// The families of the edge.
 #[derive(Clone, Debug)]
@@ -61,9 +66,11 @@ pub(crate) struct Metrics {
 /// Changes of the configuration.
 #[derive(Clone, Debug)]
 pub(crate) struct Reloads {
-    applied: Counter,
-    refused: Counter,
+    /// By source, applied and refused.
+    counts: Vec<(&'static str, [Counter; 2])>,
     last_successful: Gauge,
+    last_success: Gauge,
+    info: GaugeFamily,
 }
 
 /// One upstream's series.
@@ -240,13 +247,26 @@ impl Metrics {
 
 impl Reloads {
     /// Counts a change that was asked for.
-    pub(crate) fn count(&self, is_applied: bool) {
-        if is_applied {
-            self.applied.inc()
-        } else {
-            self.refused.inc()
+    pub(crate) fn count(&self, source: &str, is_applied: bool) {
+        if let Some((_, counts)) = self.counts.iter().find(|(known, _)| *known == source) {
+            counts[usize::from(!is_applied)].inc();
         }
         self.last_successful.set(i64::from(is_applied));
+        if is_applied {
+            self.succeeded();
+        }
+    }
+
+    /// Shows which configuration is at work: its version in the history, and the first digits of its SHA-256.
+    pub(crate) fn show(&self, version: u64, text: &str) {
+        let sha: String = Sha256::digest(text).iter().take(6).map(|byte| format!("{byte:02x}")).collect();
+        self.info.remove_where(&[]);
+        self.info.with(&[&version.to_string(), &sha]).set(1);
+    }
+
+    /// A configuration was put to work now.
+    fn succeeded(&self) {
+        self.last_success.set(time::OffsetDateTime::now_utc().unix_timestamp());
     }
 }
 
@@ -331,15 +351,29 @@ fn connections(registry: &Registry, labels: &[&str]) -> (HistogramFamily, Counte
 fn reloads(registry: &Registry) -> Reloads {
     let family = registry.counters(
         "proxy_config_reloads_total",
-        "Changes of the configuration that were asked for, by result.",
-        &["result"],
+        "Changes of the configuration that were asked for, by the way they came and by result.",
+        &["source", "result"],
+    );
+    let last_success = registry.gauge(
+        "proxy_config_last_reload_success_timestamp_seconds",
+        "When the configuration at work was put to work, in seconds since 1970.",
     );
     let last_successful = registry.gauge(
         "proxy_config_last_reload_successful",
         "Whether the last change that was asked for is at work: 1 or 0.",
     );
     last_successful.set(1);
-    Reloads { applied: family.with(&["applied"]), refused: family.with(&["refused"]), last_successful }
+    let of =
+        |source: &'static str| (source, ["applied", "refused"].map(|result| family.with(&[source, result])));
+    let info = registry.gauges(
+        "proxy_config_info",
+        "The configuration at work: its version in the history and its SHA-256; the value is always 1.",
+        &["version", "sha"],
+    );
+    let reloads = Reloads { counts: SOURCES.map(of).into(), last_successful, last_success, info };
+    // What an edge starts with is at work from then on.
+    reloads.succeeded();
+    reloads
 }
 
 fn count(series: &HashMap<&'static str, Counter>, name: &str) {

@@ -35,7 +35,7 @@ use crate::retry::{Decision, Failure};
 use crate::route::{Asked, rewrite};
 use crate::turn::{self, Turn};
 use head::{code, compress, edit_answer, facts, too_large};
-use translate::{head, is_too_large, join_cookies, objection, remove_hop_by_hop, tell};
+use translate::{bound, head, is_too_large, join_cookies, objection, remove_hop_by_hop, tell};
 
 /// The hooks.
 pub(crate) struct Phases {
@@ -126,16 +126,9 @@ impl ProxyHttp for Phases {
 
     async fn early_request_filter(&self, session: &mut Session, ctx: &mut Ctx) -> Result<()> {
         ctx.turn = turn::head_is_complete(&self.edge);
-        let client = self.edge.client();
-        // Guarded: a connection that pingora marked as not reusable must stay so.
-        if session.get_keepalive().is_some() {
-            let seconds = client.keepalive_timeout.as_secs();
-            session.set_keepalive((seconds > 0).then_some(seconds));
-        }
-        session.set_read_timeout(Some(client.body_timeout));
-        session.set_write_timeout(Some(client.send_timeout));
-        session.set_total_drain_timeout(Some(client.body_timeout));
-        session.as_downstream_mut().set_pipelining_enabled(true);
+        let door = ctx.turn.as_ref().map(|turn| &turn.origin.door);
+        let is_leaving = self.edge.is_draining() || door.is_some_and(|door| door.is_closed());
+        bound(session, &self.edge.client(), is_leaving);
         let (head, forwarded) = head(session, &self.edge, ctx.turn.as_deref());
         ctx.exchange = Some(Exchange::begin(&self.edge, head));
         ctx.forwarded = Some(forwarded);

@@ -14,12 +14,12 @@ use pingora::services::background::{BackgroundService, GenBackgroundService, bac
 use crate::accept::Accepting;
 use crate::admin::{Admin, Desk};
 use crate::alerting::{self, Alerting};
+use crate::config::Config;
 use crate::config::policy::Http1;
-use crate::config::{self, Config};
 use crate::control::Control;
 use crate::descriptors;
-use crate::door::Door;
 use crate::edge::Edge;
+use crate::entrances::Entrances;
 use crate::front::Front;
 use crate::gate::Gate;
 use crate::handover::{Handover, Heir, Inheritance};
@@ -55,7 +55,7 @@ pub fn run(
     let (heir, inheritance) =
         predecessor.map_or((None, Inheritance::default()), |(heir, left)| (Some(heir), left));
 
-    let sockets = Sockets::open(config, inheritance.0)?;
+    let sockets = Arc::new(Sockets::open(config, inheritance.0)?);
     let admin = sockets.admin(&config.admin).context("admin interface")?;
     let book = Book::new(&config.state_dir);
     let orders = book.read().with_context(|| {
@@ -63,8 +63,9 @@ pub fn run(
     })?;
     let (edge, exporter) = Edge::new(config.clone(), orders).context("could not open the access log")?;
     let edge = Arc::new(edge);
-    let doors = doors(config, &edge)?;
-    let control = Arc::new(Control::new(Arc::clone(&edge), path.to_owned(), text, book));
+    let entrances = Arc::new(Entrances::open(&config.listeners, Arc::clone(&sockets), &edge.metrics)?);
+    let control = Control::new(Arc::clone(&edge), Arc::clone(&entrances), path.to_owned(), text, book);
+    let control = Arc::new(control);
 
     let handover = Arc::new(Handover::new(sockets, path));
 
@@ -88,10 +89,8 @@ pub fn run(
     };
     let mut server = Server::new_with_opt_and_conf(None, conf);
     server.bootstrap();
-    add_listeners(&mut server, &edge, config, &doors, most_clients, &handover)?;
-    if doors.iter().any(|door| door.is_tls()) {
-        server.add_service(on_one_thread("certificates", CertificateWatch(doors)));
-    }
+    add_listeners(&mut server, &edge, config.http1, &entrances, most_clients);
+    server.add_service(on_one_thread("certificates", CertificateWatch(entrances)));
     server.add_service(on_one_thread("probes", Probes(Arc::clone(&edge))));
     server.add_service(on_one_thread("sampler", Sampler(Arc::clone(&edge))));
     let watch = alerting::watch(config, &edge);
@@ -113,25 +112,22 @@ pub fn run(
     Ok(())
 }
 
-/// Adds the paths, listening on every address.
+/// Adds the paths, behind every entrance.
 fn add_listeners(
     server: &mut Server,
     edge: &Arc<Edge>,
-    config: &Config,
-    doors: &[Arc<Door>],
+    http1: Http1,
+    entrances: &Arc<Entrances>,
     most_clients: usize,
-    handover: &Handover,
-) -> anyhow::Result<()> {
-    let sockets = handover.sockets.listeners().context("listeners")?;
+) {
     let mut proxy = HttpProxy::new(Phases::new(Arc::clone(edge)), Arc::clone(&server.configuration));
     proxy.handle_init_modules();
-    let own = match config.http1 {
+    let own = match http1 {
         Http1::Own => Some(http1::Http1::new(Arc::clone(edge))),
         Http1::Pingora => None,
     };
-    let front = Front::new(Arc::clone(edge), doors.to_vec(), Arc::new(proxy), own);
-    server.add_service(Accepting::new(sockets, Gate::new(edge, most_clients), front));
-    Ok(())
+    let front = Front::new(Arc::clone(edge), Arc::new(proxy), own);
+    server.add_service(Accepting::new(Arc::clone(entrances), Gate::new(edge, most_clients), front));
 }
 
 fn on_one_thread<T>(name: &str, task: T) -> GenBackgroundService<T> {
@@ -140,17 +136,8 @@ fn on_one_thread<T>(name: &str, task: T) -> GenBackgroundService<T> {
     service
 }
 
-/// What holds for each listener.
-fn doors(config: &Config, edge: &Edge) -> anyhow::Result<Vec<Arc<Door>>> {
-    let door = |(number, listener): (usize, &config::Listener)| {
-        let door = Door::new(number, listener, &edge.metrics);
-        Ok(Arc::new(door.with_context(|| format!("listener `{}`", listener.name))?))
-    };
-    config.listeners.iter().enumerate().map(door).collect()
-}
-
 /// Takes over certificates whose files have changed.
-struct CertificateWatch(Vec<Arc<Door>>);
+struct CertificateWatch(Arc<Entrances>);
 
 #[async_trait]
 impl BackgroundService for CertificateWatch {
@@ -160,7 +147,7 @@ impl BackgroundService for CertificateWatch {
                 _ = shutdown.wait_for(|stopping| *stopping) => return,
                 () = tokio::time::sleep(CERTIFICATE_LOOK) => {}
             }
-            for tls in self.0.iter().filter_map(|door| door.tls.as_ref()) {
+            for tls in self.0.doors().iter().filter_map(|door| door.tls.as_ref()) {
                 tls.certificates.look();
             }
         }

@@ -18,7 +18,7 @@ use crate::durable;
 const ADMIN: &str = "admin";
 
 /// The listening sockets of this process.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Sockets(Mutex<Vec<Named>>);
 
 /// A socket and the address that it is for.
@@ -68,19 +68,26 @@ impl Sockets {
         Ok(Self(Mutex::new(sockets)))
     }
 
-    /// Copies of the listeners' sockets, in the order of the configuration.
-    pub(crate) fn listeners(&self) -> io::Result<Vec<TcpListener>> {
+    /// A copy of the socket that listens on this address; `None` when none does.
+    pub(crate) fn listener(&self, address: SocketAddr) -> io::Result<Option<TcpListener>> {
+        let name = address.to_string();
         let sockets = self.lock();
-        let listeners = sockets.iter().filter(|socket| !socket.name.starts_with(ADMIN));
-        let copy = |named: &Named| {
-            let listener = TcpListener::from(named.socket.try_clone()?);
-            listener.set_nonblocking(true)?;
-            // What is accepted inherits it (tcp(7)), so that no connection pays for a call of its own: small answers
-            // must not wait for an acknowledgement.
-            rustix::net::sockopt::set_tcp_nodelay(&listener, true)?;
-            Ok(listener)
+        let Some(named) = sockets.iter().find(|socket| socket.name == name) else { return Ok(None) };
+        let listener = TcpListener::from(named.socket.try_clone()?);
+        prepare(&listener)?;
+        Ok(Some(listener))
+    }
+
+    /// Keeps the listeners of these addresses with those that were opened, and lets go of all others.
+    pub(crate) fn replace(&self, addresses: &[SocketAddr], opened: Vec<(SocketAddr, TcpListener)>) {
+        let names: Vec<String> = addresses.iter().map(ToString::to_string).collect();
+        let mut sockets = self.lock();
+        sockets.retain(|socket| socket.name.starts_with(ADMIN) || names.contains(&socket.name));
+        let named = |(address, socket): (SocketAddr, TcpListener)| Named {
+            name: address.to_string(),
+            socket: socket.into(),
         };
-        listeners.map(copy).collect()
+        sockets.extend(opened.into_iter().map(named));
     }
 
     /// A copy for the admin interface.
@@ -116,6 +123,21 @@ impl Sockets {
     fn lock(&self) -> MutexGuard<'_, Vec<Named>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Listens on an address that nobody listens on yet; [`Sockets::replace`] takes it in.
+pub(crate) fn open(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    let listener = bind(address)?;
+    prepare(&listener)?;
+    Ok(listener)
+}
+
+/// Makes a socket ready to be accepted from.
+fn prepare(listener: &TcpListener) -> io::Result<()> {
+    listener.set_nonblocking(true)?;
+    // What is accepted inherits it (tcp(7)), so that no connection pays for a call of its own: small answers must not
+    // wait for an acknowledgement.
+    Ok(rustix::net::sockopt::set_tcp_nodelay(listener, true)?)
 }
 
 fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
@@ -155,10 +177,10 @@ mod tests {
     fn what_is_accepted_sends_without_delay() {
         let (listener, admin) = (free(), free());
         let sockets = Sockets::open(&config(listener, admin), Vec::new()).unwrap();
-        let accepting = sockets.listeners().unwrap();
+        let accepting = sockets.listener(listener).unwrap().unwrap();
         let _client = std::net::TcpStream::connect(listener).unwrap();
         // Non-blocking, but the connection is there: on loopback it is accepted before connect returns.
-        let (accepted, _) = accepting[0].accept().unwrap();
+        let (accepted, _) = accepting.accept().unwrap();
         assert!(accepted.nodelay().unwrap());
     }
 

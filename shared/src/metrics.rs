@@ -37,6 +37,10 @@ pub type FloatGauge = prometheus::Gauge;
 #[derive(Clone, Debug)]
 pub struct CounterFamily(MetricVec<Counters>);
 
+/// Numbers of what is under way that share a name and differ in their labels.
+#[derive(Clone, Debug)]
+pub struct UpDownFamily(MetricVec<UpDowns>);
+
 /// Gauges that share a name and differ in their labels.
 #[derive(Clone, Debug)]
 pub struct GaugeFamily(IntGaugeVec);
@@ -72,8 +76,13 @@ impl Registry {
 
     /// Declares a number of what is under way, without labels; many threads move it cheaply.
     pub fn up_down(&self, name: &str, help: &str) -> UpDown {
-        let made = self.declare(MetricVec::create(MetricType::GAUGE, UpDowns, Opts::new(name, help)));
-        made.with_label_values::<&str>(&[])
+        self.up_downs(name, help, &[]).with(&[])
+    }
+
+    /// The same with labels from finite sets.
+    pub fn up_downs(&self, name: &str, help: &str, labels: &[&str]) -> UpDownFamily {
+        let opts = Opts::new(name, help).variable_labels(owned(labels));
+        UpDownFamily(self.declare(MetricVec::create(MetricType::GAUGE, UpDowns, opts)))
     }
 
     /// Declares counters with labels from finite sets.
@@ -178,6 +187,18 @@ fn remove_where<T: MetricVecBuilder>(family: &MetricVec<T>, wanted: &[(&str, &st
     }
 }
 
+impl UpDownFamily {
+    /// The number with these label values, in the order of the declaration; it is shown from now on.
+    pub fn with(&self, values: &[&str]) -> UpDown {
+        self.0.with_label_values(values)
+    }
+
+    /// Ends the series with these label values, when the thing they name is gone.
+    pub fn remove(&self, values: &[&str]) {
+        let _ = self.0.remove_label_values(values);
+    }
+}
+
 impl GaugeFamily {
     /// The gauge with these label values, in the order of the declaration; it is shown from now on.
     pub fn with(&self, values: &[&str]) -> Gauge {
@@ -187,6 +208,11 @@ impl GaugeFamily {
     /// Ends the series with these label values, when the thing they name is gone.
     pub fn remove(&self, values: &[&str]) {
         let _ = self.0.remove_label_values(values);
+    }
+
+    /// Ends every series whose labels have these values, whatever their other labels are.
+    pub fn remove_where(&self, labels: &[(&str, &str)]) {
+        remove_where(&self.0, labels);
     }
 }
 

@@ -194,3 +194,112 @@ fn upstreams_shows_who_is_available_and_why_not() {
     assert_eq!(second["address"], ill.address().to_string());
     assert_eq!((&second["weight"], &second["reason"]), (&7.into(), &"down".into()), "{second}");
 }
+
+/// What an edge has to show: names, and labels of the listener `https`, the route `all` and the backend `backend`.
+fn wanted() -> Vec<(&'static str, Vec<(&'static str, &'static str)>)> {
+    let (listener, route) = (("listener", "https"), ("route", "all"));
+    let (upstream, member) = (("upstream", "app"), ("backend", "backend"));
+    let mut wanted = vec![
+        ("http_requests_total", vec![route, ("method", "GET"), ("code", "200")]),
+        ("http_request_duration_seconds_bucket", vec![route]),
+        ("proxy_listener_requests_total", vec![listener, ("class", "5xx")]),
+        ("proxy_listener_requests_in_flight", vec![listener]),
+        ("proxy_request_body_bytes_total", vec![route]),
+        ("proxy_response_body_bytes_total", vec![route]),
+        ("proxy_connections_active", vec![listener]),
+        ("proxy_connections_accepted_total", vec![listener]),
+        ("proxy_tls_handshakes_total", vec![listener, ("version", "1.3"), ("result", "full")]),
+        ("proxy_tls_certificate_expiry_timestamp_seconds", vec![listener]),
+        ("proxy_upstream_requests_total", vec![upstream, member, ("code", "200")]),
+        ("proxy_upstream_response_seconds_bucket", vec![upstream, member]),
+        ("proxy_upstream_connect_seconds_bucket", vec![upstream, member]),
+        ("proxy_upstream_in_flight", vec![upstream, member]),
+        ("proxy_upstream_connection_reuses_total", vec![upstream, member]),
+        ("proxy_backend_up", vec![upstream, member]),
+        ("proxy_backend_state", vec![upstream, member, ("state", "up")]),
+        ("proxy_probes_total", vec![upstream, member, ("result", "success")]),
+        ("proxy_probe_duration_seconds_bucket", vec![upstream, member]),
+        ("proxy_backend_transitions_total", vec![upstream, member, ("to", "down"), ("cause", "probe")]),
+        ("proxy_upstream_backends", vec![upstream, ("state", "ejected")]),
+        ("proxy_upstream_ejections_total", vec![upstream, member, ("reason", "max_fails")]),
+        ("proxy_upstream_panic", vec![upstream]),
+        ("proxy_upstream_backup_active", vec![upstream]),
+        ("proxy_retries_total", vec![upstream, ("reason", "http_503")]),
+        ("proxy_retry_success_total", vec![upstream]),
+        ("proxy_queue_length", vec![upstream]),
+        ("proxy_queue_wait_seconds_bucket", vec![upstream]),
+        ("proxy_queue_overflow_total", vec![upstream]),
+        ("proxy_no_backend_total", vec![upstream]),
+        ("proxy_config_last_reload_successful", vec![]),
+        ("proxy_config_last_reload_success_timestamp_seconds", vec![]),
+        ("proxy_config_info", vec![("version", "1")]),
+        ("proxy_build_info", vec![]),
+        ("process_open_fds", vec![]),
+    ];
+    wanted.extend(wanted_by_reason());
+    wanted
+}
+
+/// The same for what has a series for each reason or state.
+fn wanted_by_reason() -> Vec<(&'static str, Vec<(&'static str, &'static str)>)> {
+    let (listener, upstream, member) = (("listener", "https"), ("upstream", "app"), ("backend", "backend"));
+    let mut wanted = Vec::new();
+    for state in ["active", "idle"] {
+        wanted.push(("proxy_upstream_connections", vec![upstream, member, ("state", state)]));
+    }
+    for kind in ["configured", "effective"] {
+        wanted.push(("proxy_upstream_weight", vec![upstream, member, ("kind", kind)]));
+    }
+    for reason in ["rate", "acl", "overload", "maintenance", "queue_full", "body_too_large", "head_too_large"]
+    {
+        wanted.push(("proxy_refusals_total", vec![("route", "none"), ("reason", reason)]));
+    }
+    for reason in ["total", "client", "acl", "system", "stranger", "no_header", "late_header"] {
+        wanted.push(("proxy_connections_refused_total", vec![listener, ("reason", reason)]));
+    }
+    for reason in ["connect", "connect_timeout", "read_timeout", "write_timeout", "reset", "protocol"] {
+        wanted.push(("proxy_upstream_errors_total", vec![upstream, member, ("reason", reason)]));
+    }
+    for reason in [
+        "budget_empty",
+        "attempts_exhausted",
+        "deadline_reached",
+        "not_idempotent",
+        "body_not_replayable",
+        "answer_started",
+    ] {
+        wanted.push(("proxy_retries_denied_total", vec![upstream, ("reason", reason)]));
+    }
+    for source in ["signal", "api"] {
+        wanted.push(("proxy_config_reloads_total", vec![("source", source), ("result", "refused")]));
+    }
+    wanted
+}
+
+#[test]
+fn every_series_that_an_operator_may_look_for_is_there_from_the_start() {
+    let backend = Backend::start();
+    let authority = cirque_tests::Authority::new();
+    let files = authority.issue("site", &["site.test"]);
+    let builder = Edge::builder().backend(&backend);
+    let (http, https) = (builder.address(), cirque_tests::ports::address());
+    let edge = builder
+        .toml(&format!(
+            "listeners = [{{ name = 'http', address = '{http}' }}, {{ name = 'https', address = '{https}', \
+             tls = {{ certificates = [{}] }} }}]",
+            files.row()
+        ))
+        .start();
+    let metrics = edge.metrics();
+    let wanted = wanted();
+    let missing: Vec<_> = wanted.iter().filter(|(name, labels)| !metrics.has(name, labels)).collect();
+    assert!(missing.is_empty(), "{missing:#?}");
+    // And they count: a request by its listener, a connection to its backend.
+    edge.get("/x").expect_status(200);
+    edge.wait_for_metric("proxy_listener_requests_total", &[("listener", "http"), ("class", "2xx")], 1.0);
+    assert_eq!(edge.metrics().value("proxy_listener_requests_total", &[("listener", "https")]), 0.0);
+    edge.wait_for_metric("proxy_listener_requests_in_flight", &[], 0.0);
+    if cirque_tests::edge::Path::under_test() == cirque_tests::edge::Path::Own {
+        edge.wait_for_metric("proxy_upstream_connections", &[("state", "idle")], 1.0);
+    }
+}

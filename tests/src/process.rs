@@ -122,6 +122,18 @@ impl Process {
         }
     }
 
+    /// How many files it has open now.
+    pub fn open_files(&self) -> usize {
+        fs::read_dir(format!("/proc/{}/fd", self.pid())).map_or(0, Iterator::count)
+    }
+
+    /// From now on it may have this many files open; what is open stays so.
+    pub fn limit_open_files(&self, most: usize) {
+        let (pid, limit) = (self.pid().to_string(), format!("--nofile={most}:"));
+        let status = Command::new("prlimit").args(["--pid", &pid, &limit]).status();
+        assert!(status.expect("prlimit is installed").success(), "{limit}");
+    }
+
     /// Memory in use now, in bytes; 0 when the process has ended.
     pub fn resident_bytes(&self) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap_or_default();

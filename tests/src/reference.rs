@@ -50,6 +50,17 @@ impl Reference {
         })
     }
 
+    /// HAProxy as a balancer of connections before an edge: it says whom they are from as `keys` tell it to.
+    pub fn balancer(edge: SocketAddr, keys: &str) -> Reference {
+        let keys = keys.to_owned();
+        Reference::launch("haproxy", &["-db", "-f"], &[], |address, _| {
+            format!(
+                "defaults\n  mode tcp\n  timeout connect 5s\n  timeout client 30s\n  timeout server 30s\n\
+                 listen front\n  bind {address}\n  server edge {edge} {keys}\n"
+            )
+        })
+    }
+
     pub fn address(&self) -> SocketAddr {
         self.address
     }

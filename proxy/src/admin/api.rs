@@ -13,7 +13,7 @@ use serde_json::json;
 use super::answer::{self, Answer};
 use super::{Desk, access, alerts, explain, log, view};
 use crate::config::policy::Scope;
-use crate::control::{Applied, Author, Edit, Instruction, Refused};
+use crate::control::{Applied, Author, Edit, Instruction, Refused, Source};
 use crate::operator::Duty;
 use crate::site::Site;
 
@@ -69,7 +69,7 @@ fn author(headers: &HeaderMap, token: Option<&str>) -> Author {
     };
     let seen = headers.get(header::IF_MATCH).and_then(|value| value.to_str().ok());
     let seen = seen.map(str::trim).filter(|tag| *tag != "*").map(str::to_owned);
-    Author { by, why: said("cirque-why").to_owned(), seen }
+    Author { source: Source::Api, by, why: said("cirque-why").to_owned(), seen }
 }
 
 /// Questions.

@@ -39,6 +39,9 @@ pub(super) fn parse(file: raw::File, problems: &mut Problems) -> Config {
     let upstreams = upstream::upstreams(file.upstreams.unwrap_or_default(), problems);
     let names: BTreeSet<&str> = upstreams.iter().map(|upstream| upstream.name.as_str()).collect();
     let rate_limits = limits::rate_limits(file.rate_limits.unwrap_or_default(), problems);
+    let trusted_proxies = networks("trust.proxies", file.trust.and_then(|trust| trust.proxies), problems);
+    let listeners = listener::listeners(file.listeners.unwrap_or_default(), problems);
+    listener::balancers(&listeners, &trusted_proxies, problems);
     let limit_names: BTreeSet<&str> = rate_limits.iter().map(|limit| limit.name.as_str()).collect();
     Config {
         threads: match server.threads {
@@ -65,10 +68,10 @@ pub(super) fn parse(file: raw::File, problems: &mut Problems) -> Config {
         .unwrap_or_default(),
         trace_context: trace.context.unwrap_or_default(),
         tracing: cirque_shared::trace::config::parse(trace.recording, &environment, problems),
-        trusted_proxies: networks("trust.proxies", file.trust.and_then(|trust| trust.proxies), problems),
+        trusted_proxies,
         alerts: alerts::alerts(file.alerts.unwrap_or_default(), problems),
         client: listener::client(&file.client.unwrap_or_default(), problems),
-        listeners: listener::listeners(file.listeners.unwrap_or_default(), problems),
+        listeners,
         routes: route::routes(file.routes.unwrap_or_default(), &names, &limit_names, problems),
         error_pages: routing::error_pages(
             "defaults.route.error_pages",

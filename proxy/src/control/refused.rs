@@ -21,6 +21,8 @@ pub(crate) enum Refused {
     Stale { now: String },
     /// The file says more than what is at work.
     Draft(PathBuf),
+    /// A listener cannot be opened.
+    Listener(String),
     /// A file could not be read or written.
     Io(&'static str, PathBuf, io::Error),
 }
@@ -36,6 +38,7 @@ impl Refused {
             Self::Cannot(Cannot::Unclear(_)) => "unclear",
             Self::Stale { .. } => "stale",
             Self::Draft(_) => "draft",
+            Self::Listener(_) => "listener",
             Self::Io(..) => "io",
         }
     }
@@ -58,6 +61,7 @@ impl fmt::Display for Refused {
                 let path = path.display();
                 write!(f, "{path} has changes that are not at work: reload them or take them back first")
             }
+            Self::Listener(why) => write!(f, "{why}"),
             Self::Io(doing, path, error) => write!(f, "{doing} {} failed: {error}", path.display()),
         }
     }

@@ -1,6 +1,7 @@
 //! What is changed, what is refused, and what everything is like afterwards.
 
 use std::fs;
+use std::net::{SocketAddr, TcpListener};
 
 use tempfile::TempDir;
 
@@ -10,12 +11,18 @@ use crate::config::REFERENCE;
 fn text(folder: &TempDir) -> String {
     format!(
         "server.state_dir = '{}'\naccess_log.output = 'off'\n\
-         [[listeners]]\nname = 'l'\naddress = '127.0.0.1:1'\n\
+         [[listeners]]\nname = 'l'\naddress = '{}'\n\
          [[routes]]\nname = 'r'\nupstream = 'u'\n\
          [[upstreams.u.backends]]\nid = 'a'\naddress = '127.0.0.1:1'\n\
          [[upstreams.u.backends]]\nid = 'b'\naddress = '127.0.0.1:2'\n",
-        folder.path().join("state").display()
+        folder.path().join("state").display(),
+        ADDRESS.with(|address| *address)
     )
+}
+
+thread_local! {
+    /// Nobody else's.
+    static ADDRESS: SocketAddr = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
 }
 
 /// A control over an edge that nobody asks anything.
@@ -27,7 +34,8 @@ fn control(folder: &TempDir) -> Control {
     let (text, config) = Config::read(&path).unwrap();
     let book = Book::new(&config.state_dir);
     let edge = Arc::new(Edge::new(config, book.read().unwrap()).unwrap().0);
-    Control::new(edge, path, text, book)
+    let entrances = Entrances::open(&[], Arc::default(), &edge.metrics).unwrap();
+    Control::new(edge, Arc::new(entrances), path, text, book)
 }
 
 fn folder() -> TempDir {
@@ -69,6 +77,8 @@ async fn an_order_holds_over_a_reload_and_a_restart_and_ends_with_its_backend() 
     first.order("u", "a", drain(), &Author::default()).await.unwrap();
     first.reload(&Author::default()).await.unwrap();
     assert!(first.edge.site().upstreams[0].backends[0].is_out());
+    // The restart: nobody listens there any more.
+    drop(first);
     let second = control(&folder);
     assert!(second.edge.site().upstreams[0].backends[0].is_out());
     let gone = Edit::Remove { upstream: "u".to_owned(), id: "a".to_owned() };
@@ -129,7 +139,7 @@ fn what_is_only_read_at_the_start_is_named_and_nothing_else() {
     for (from, to, expected) in [
         ("threads = 0", "threads = 7", &["server.threads"][..]),
         ("127.0.0.1:9901", "127.0.0.1:9902", &["server.admin"][..]),
-        ("address = \"127.0.0.1:8080\"", "address = \"127.0.0.1:8088\"", &["listeners"][..]),
+        ("address = \"127.0.0.1:8080\"", "address = \"127.0.0.1:8088\"", &[][..]),
         ("output = \"stdout\"", "output = \"off\"", &["access_log.output"][..]),
         ("weight = 1", "weight = 5", &[][..]),
         ("keepalive_requests = 1000", "keepalive_requests = 10", &[][..]),
@@ -138,4 +148,9 @@ fn what_is_only_read_at_the_start_is_named_and_nothing_else() {
         let changed = config(&REFERENCE.replace(from, to));
         assert_eq!(only_at_start(&base, &changed), expected, "{from} -> {to}");
     }
+}
+
+#[test]
+fn every_way_that_a_change_may_come_has_a_series_from_the_start() {
+    assert_eq!([Source::Signal, Source::Api].map(Source::name), crate::metrics::SOURCES);
 }

@@ -162,7 +162,7 @@ impl<'a> Connection<'a> {
                 Ok(Some(end)) if end <= client.max_head_size => {
                     let parsed = head::parse(&self.input[..end]);
                     return match parsed.and_then(|head| head.within(client.max_headers, client.max_target)) {
-                        Ok(_) if !self.origin.door.protocols.http1 => {
+                        Ok(_) if !self.origin.door.config.protocols.http1 => {
                             Waited::Refused(Refusal::Version, Some(Rule::Version))
                         }
                         Ok(request) => Waited::Head(request),
@@ -239,7 +239,7 @@ impl<'a> Connection<'a> {
         Head {
             id,
             client: told.client,
-            listener: self.origin.door.number,
+            door: Some(Arc::clone(&self.origin.door)),
             host: text(&request.host),
             path: text(&request.path),
             method,
@@ -284,6 +284,7 @@ impl<'a> Connection<'a> {
             && !client.keepalive_timeout.is_zero()
             && !self.is_half_closed
             && !self.edge.is_draining()
+            && !self.origin.door.is_closed()
     }
 
     /// How the connection goes on after an answer, and how that is said.

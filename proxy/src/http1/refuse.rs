@@ -1,5 +1,7 @@
 //! Answers of the edge's own over a client's connection: refusals, and what a route itself answers.
 
+use std::sync::Arc;
+
 use cirque_shared::request_id;
 
 use super::connection::{Connection, Turn};
@@ -69,7 +71,7 @@ impl Connection<'_> {
         let head = Head {
             id: request_id::generate(),
             client: self.plainly.client,
-            listener: self.origin.door.number,
+            door: Some(Arc::clone(&self.origin.door)),
             method: word(32),
             host: String::new(),
             path: word(1024).split('?').next().unwrap_or_default().to_owned(),

@@ -61,19 +61,9 @@ impl Connections {
         if before >= most {
             return Err(Full::Total);
         }
-        let Some(most_each) = most_each else { return Ok(held) };
-        let subject = Subject::of(address);
-        let mut shard = self.shard(subject).lock().unwrap_or_else(PoisonError::into_inner);
-        let count = shard.entry(subject).or_insert(0);
-        if *count >= most_each {
-            // One that is not allowed any is not remembered either.
-            if *count == 0 {
-                shard.remove(&subject);
-            }
-            return Err(Full::Client);
+        if let Some(most_each) = most_each {
+            held.belongs_to(address, most_each)?;
         }
-        *count += 1;
-        held.subject = Some(subject);
         Ok(held)
     }
 
@@ -93,6 +83,25 @@ impl Full {
             Self::Total => "total",
             Self::Client => "client",
         }
+    }
+}
+
+impl Held {
+    /// Counts the connection as this client's, unless it has `most_each`. To be called once.
+    pub(crate) fn belongs_to(&mut self, address: IpAddr, most_each: u32) -> Result<(), Full> {
+        let subject = Subject::of(address);
+        let mut shard = self.connections.shard(subject).lock().unwrap_or_else(PoisonError::into_inner);
+        let count = shard.entry(subject).or_insert(0);
+        if *count >= most_each {
+            // One that is not allowed any is not remembered either.
+            if *count == 0 {
+                shard.remove(&subject);
+            }
+            return Err(Full::Client);
+        }
+        *count += 1;
+        self.subject = Some(subject);
+        Ok(())
     }
 }
 

@@ -1,6 +1,6 @@
 //! The metrics of the client's side: connections, and what limits refused.
 
-use cirque_shared::metrics::{Counter, CounterFamily, Gauge, GaugeFamily, Registry};
+use cirque_shared::metrics::{Counter, CounterFamily, Gauge, GaugeFamily, Registry, UpDown, UpDownFamily};
 
 use crate::limit::connections::Full;
 
@@ -10,11 +10,13 @@ pub(crate) struct ClientMetrics {
     connections: GaugeFamily,
     accepted: CounterFamily,
     refused: CounterFamily,
+    requests: CounterFamily,
+    in_flight: UpDownFamily,
     limited: CounterFamily,
     pub(crate) tls_handshakes: CounterFamily,
     pub(crate) certificate_expiry: GaugeFamily,
     pub(crate) certificate_reloads: CounterFamily,
-    pub(crate) http2_closed: CounterFamily,
+    http2_closed: CounterFamily,
 }
 
 /// One listener's series.
@@ -23,7 +25,19 @@ pub(crate) struct ListenerMetrics {
     pub(crate) connections: Gauge,
     pub(crate) accepted: Counter,
     refused: Vec<(&'static str, Counter)>,
+    /// By the first digit of the status.
+    requests: [Counter; CLASSES.len()],
+    /// Requests that came in here and are not answered yet.
+    pub(crate) in_flight: UpDown,
+    http2_closed: Vec<(&'static str, Counter)>,
 }
+
+/// The classes of statuses.
+const CLASSES: [&str; 6] = ["other", "1xx", "2xx", "3xx", "4xx", "5xx"];
+
+/// Why an HTTP/2 connection may end; a test compares with [`crate::front`]'s.
+pub(crate) const HTTP2_ENDS: [&str; 7] =
+    ["client", "idle", "requests", "draining", "no_preface", "error", "abuse"];
 
 /// One rate limit's series.
 #[derive(Debug)]
@@ -58,6 +72,16 @@ impl ClientMetrics {
                 "Connections of clients that were closed as they came, by reason.",
                 &["listener", "reason"],
             ),
+            requests: registry.counters(
+                "proxy_listener_requests_total",
+                "Requests answered, by listener and class of status.",
+                &["listener", "class"],
+            ),
+            in_flight: registry.up_downs(
+                "proxy_listener_requests_in_flight",
+                "Requests read and not yet answered, by listener.",
+                &["listener"],
+            ),
             limited: registry.counters(
                 "proxy_rate_limited_total",
                 "Requests above a rate limit, by what came of it.",
@@ -88,12 +112,35 @@ impl ClientMetrics {
 
     /// The series of one listener, from zero.
     pub(crate) fn listener(&self, listener: &str) -> ListenerMetrics {
-        let reasons = Full::ALL.iter().map(|why| why.reason()).chain([ACL, SHORT]);
+        let reasons = Full::ALL.iter().map(|why| why.reason()).chain(REASONS);
+        let ended = |reason: &'static str| (reason, self.http2_closed.with(&[listener, reason]));
         ListenerMetrics {
             connections: self.connections.with(&[listener]),
             accepted: self.accepted.with(&[listener]),
             refused: reasons.map(|reason| (reason, self.refused.with(&[listener, reason]))).collect(),
+            requests: CLASSES.map(|class| self.requests.with(&[listener, class])),
+            in_flight: self.in_flight.with(&[listener]),
+            http2_closed: HTTP2_ENDS.map(ended).into(),
         }
+    }
+
+    /// Ends the series of a listener that is gone. What its last connections still count is counted nowhere.
+    pub(crate) fn retire_listener(&self, listener: &str) {
+        let wanted = &[("listener", listener)];
+        for family in [
+            &self.accepted,
+            &self.refused,
+            &self.requests,
+            &self.tls_handshakes,
+            &self.certificate_reloads,
+            &self.http2_closed,
+        ] {
+            family.remove_where(wanted);
+        }
+        for family in [&self.connections, &self.certificate_expiry] {
+            family.remove_where(wanted);
+        }
+        self.in_flight.remove(&[listener]);
     }
 
     /// The series of one rate limit, from zero.
@@ -117,7 +164,32 @@ pub(crate) const ACL: &str = "acl";
 /// The reason of a connection that the system had no room for, open files above all. It may still be taken later.
 pub(crate) const SHORT: &str = "system";
 
+/// The reason of one that ought to begin with a PROXY header and is from nobody who may speak for others.
+pub(crate) const STRANGER: &str = "stranger";
+
+/// The reason of one that does not begin with a PROXY header.
+pub(crate) const NO_HEADER: &str = "no_header";
+
+/// The reason of one whose PROXY header does not come in time.
+pub(crate) const LATE_HEADER: &str = "late_header";
+
+/// Those beside [`Full`]'s.
+const REASONS: [&str; 5] = [ACL, SHORT, STRANGER, NO_HEADER, LATE_HEADER];
+
 impl ListenerMetrics {
+    /// Counts an answered request.
+    pub(crate) fn answered(&self, status: u16) {
+        let class = usize::from(status / 100);
+        self.requests[if class < CLASSES.len() { class } else { 0 }].inc();
+    }
+
+    /// Counts the end of an HTTP/2 connection.
+    pub(crate) fn http2_ended(&self, reason: &str) {
+        if let Some((_, counter)) = self.http2_closed.iter().find(|(known, _)| *known == reason) {
+            counter.inc();
+        }
+    }
+
     /// Counts a connection until the answer is dropped.
     pub(crate) fn open(&self) -> Open {
         self.accepted.inc();

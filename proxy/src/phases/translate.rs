@@ -10,11 +10,25 @@ use pingora::proxy::Session;
 
 use super::Ctx;
 use super::head::{said, trace};
+use crate::config::policy::Client;
 use crate::edge::Edge;
 use crate::exchange::Head;
 use crate::headers::{FORWARDING, Forwarded, forwarded};
 use crate::respond::Refusal;
 use crate::turn::Turn;
+
+/// Gives a request the times that it may take; `is_leaving`: it is the last of its connection.
+pub(super) fn bound(session: &mut Session, client: &Client, is_leaving: bool) {
+    // Guarded: a connection that pingora marked as not reusable must stay so.
+    if session.get_keepalive().is_some() {
+        let seconds = if is_leaving { 0 } else { client.keepalive_timeout.as_secs() };
+        session.set_keepalive((seconds > 0).then_some(seconds));
+    }
+    session.set_read_timeout(Some(client.body_timeout));
+    session.set_write_timeout(Some(client.send_timeout));
+    session.set_total_drain_timeout(Some(client.body_timeout));
+    session.as_downstream_mut().set_pipelining_enabled(true);
+}
 
 /// What the request's head says, and what backends are told about its client.
 pub(super) fn head(session: &Session, edge: &Edge, turn: Option<&Turn>) -> (Head, Forwarded) {
@@ -36,7 +50,7 @@ pub(super) fn head(session: &Session, edge: &Edge, turn: Option<&Turn>) -> (Head
     let head = Head {
         id,
         client: told.client,
-        listener: origin.map_or(0, |origin| origin.door.number),
+        door: origin.map(|origin| Arc::clone(&origin.door)),
         method: request.method.as_str().to_owned(),
         host: request.uri.authority().map_or_else(|| text("host"), |authority| authority.as_str().to_owned()),
         path: request.uri.path().to_owned(),

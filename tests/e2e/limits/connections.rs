@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use cirque_tests::process::Stream;
 use cirque_tests::{Backend, Connection, Edge, Request, eventually};
 
 const SOON: Duration = Duration::from_secs(10);
@@ -96,4 +97,29 @@ fn the_limit_of_open_files_is_raised_at_the_start() {
     let edge = Edge::before(&[&backend]);
     let line = edge.process.wait_for_line("open files limit is raised", SOON);
     assert!(line.contains("\"now\""), "{line}");
+}
+
+#[test]
+fn a_connection_that_the_system_has_no_room_for_is_counted_and_served_once_there_is() {
+    let backend = Backend::start();
+    let edge = Edge::builder().backend(&backend).without_probe().start();
+    // As if somebody else had used up the files that it may open.
+    let open = edge.process.open_files();
+    edge.process.limit_open_files(open + 6);
+    let mut held: Vec<Connection> = (0..20).map(|_| Connection::open(edge.address())).collect();
+    let refused = || edge.metrics().value("proxy_connections_refused_total", &[("reason", "system")]);
+    // Whoever asks needs a file too.
+    held.truncate(12);
+    eventually(
+        "it is counted",
+        SOON,
+        || edge.process.text(Stream::Stderr),
+        |text| text.contains("could not accept a connection"),
+    );
+    edge.process.limit_open_files(1024);
+    eventually("it is counted", SOON, refused, |count| *count >= 1.0);
+    for connection in &mut held {
+        connection.exchange(&Request::get("/x")).unwrap().expect_status(200);
+    }
+    edge.get("/after").expect_status(200);
 }

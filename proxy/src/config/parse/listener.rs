@@ -40,10 +40,23 @@ pub(super) fn listeners(raw: Vec<raw::Listener>, problems: &mut Problems) -> Vec
             access,
             tls,
             protocols: protocols(&format!("{at}.protocols"), policy.protocols, problems),
+            proxy_protocol: policy.proxy_protocol.unwrap_or_default(),
             https_redirect,
         });
     }
     listeners
+}
+
+/// A listener that believes nobody would serve nobody.
+pub(super) fn balancers(listeners: &[Listener], trusted: &[ipnet::IpNet], problems: &mut Problems) {
+    for (index, _) in listeners.iter().enumerate().filter(|(_, listener)| listener.proxy_protocol) {
+        if trusted.is_empty() {
+            problems.push(
+                &format!("listeners[{index}].proxy_protocol"),
+                "needs the addresses of the balancers in front, in trust.proxies",
+            );
+        }
+    }
 }
 
 fn protocols(at: &str, written: Option<Vec<String>>, problems: &mut Problems) -> Protocols {

@@ -62,6 +62,8 @@ cirque_shared::raw! {
     pub struct ListenerPolicy {
         /// Which protocols are spoken.
         pub protocols: Vec<String>,
+        /// Whether each connection begins with a PROXY header.
+        pub proxy_protocol: bool,
         /// To which port of the same host clients are sent to speak https.
         pub https_redirect: u16,
     }
