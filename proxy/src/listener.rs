@@ -18,6 +18,7 @@ use crate::config::policy::Client;
 use crate::door::Origin;
 use crate::edge::Edge;
 use crate::exchange::{Exchange, Head};
+use crate::limit::pace::Floor;
 use crate::phases::Phases;
 use crate::respond::Refusal;
 use crate::turn::{self, Turn};
@@ -71,14 +72,14 @@ impl Listener {
         let turn = Arc::new(Turn::new(Arc::clone(&self.origin)));
         let has_body = !session.is_body_empty();
         let serve = turn::within(Arc::clone(&turn), self.proxy.process_new_http(session, shutdown));
-        if !has_body {
-            serve.await;
-            return;
-        }
+        let client = self.edge.client();
+        let floor = Floor { rate: client.min_send_rate, window: client.send_timeout };
+        // Said before the request is dropped, which writes its line.
         let overdue = async {
-            turn.body_is_overdue(self.edge.client().body_timeout).await;
-            // Said before the request is dropped, which writes its line.
-            turn.cut(Refusal::BodyTooSlow);
+            turn.cut(tokio::select! {
+                () = turn.body_is_overdue(client.body_timeout), if has_body => Refusal::BodyTooSlow,
+                () = turn.answer_is_overdue(floor) => Refusal::ReaderTooSlow,
+            });
         };
         tokio::select! {
             biased;

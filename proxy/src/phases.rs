@@ -34,7 +34,7 @@ use crate::respond::Refusal;
 use crate::retry::{Decision, Failure};
 use crate::route::{Asked, rewrite};
 use crate::turn::{self, Turn};
-use head::{code, compress, edit_answer, facts, too_large};
+use head::{code, code_end, compress, edit_answer, facts, too_large};
 use translate::{bound, head, is_too_large, join_cookies, objection, remove_hop_by_hop, tell};
 
 /// The hooks.
@@ -310,13 +310,25 @@ impl ProxyHttp for Phases {
 
     fn response_body_filter(
         &self,
-        _session: &mut Session,
+        session: &mut Session,
         body: &mut Option<Bytes>,
         end_of_stream: bool,
         ctx: &mut Ctx,
     ) -> Result<Option<Duration>> {
         code(&mut ctx.coder, body, end_of_stream)?;
+        if let (true, Some(turn)) = (session.is_http2(), &ctx.turn) {
+            *body = body.take().map(|piece| if piece.is_empty() { piece } else { turn.handed(piece) });
+        }
         Ok(None)
+    }
+
+    async fn response_trailer_filter(
+        &self,
+        _session: &mut Session,
+        _trailers: &mut http::HeaderMap,
+        ctx: &mut Ctx,
+    ) -> Result<Option<Bytes>> {
+        Ok(code_end(&mut ctx.coder))
     }
 
     fn fail_to_connect(

@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use cirque_tests::frames::{
     CANCEL, CONTINUATION, DATA, END_HEADERS, END_STREAM, Frame, Frames, GOAWAY, HEADERS, PING,
-    REFUSED_STREAM, RST_STREAM, SETTINGS, frame, head,
+    REFUSED_STREAM, RST_STREAM, SETTINGS, WINDOW_UPDATE, frame, head,
 };
 use cirque_tests::{Backend, Edge, Recorder, Reply, curl, eventually};
+use tokio::time::Instant;
 
 use crate::witness::{logged_backends, logged_status, nothing_in_flight};
 
@@ -129,6 +130,70 @@ fn pingora_980_a_timeout_is_504() {
     assert_eq!(http2(&edge, "/x", &[]).status, 504);
 }
 
+/// cloudflare/pingora#563: idle HTTP/2 connections stayed for ever, with all that they hold.
+#[test]
+fn pingora_563_an_idle_http2_connection_is_ended_and_leaves_nothing() {
+    let backend = Backend::start();
+    let edge = Edge::builder().backend(&backend).toml("client.keepalive_timeout = '1s'").start();
+    let mut idle: Vec<Frames> = (0..20).map(|_| Frames::open(edge.address())).collect();
+    for client in &mut idle {
+        client.get(1, "/x").unwrap();
+        client.answer(1);
+    }
+    edge.wait_for_metric("proxy_connections_active", &[], 20.0);
+    for client in &mut idle {
+        client.until("a GOAWAY", |frame| frame.kind == GOAWAY);
+    }
+    // No client has closed its end.
+    edge.wait_for_metric("proxy_connections_active", &[], 0.0);
+    closed(&edge, "idle", 20.0);
+}
+
+/// cloudflare/pingora#998: pingora's pool of connections to backends loses one now and then, on several threads.
+#[test]
+fn pingora_998_a_pooled_connection_that_is_lost_costs_a_dial_and_no_request() {
+    let backend = Backend::answering(Reply::ok("x"));
+    let edge = Edge::builder().backend(&backend).without_probe().start();
+    let url = format!("http://{}/x", edge.address());
+    let load = Command::new("h2load").args(["-n", "3000", "-c", "8", "-m", "4", &url]).output();
+    let said = String::from_utf8_lossy(&load.expect("h2load is installed").stdout).into_owned();
+    assert!(said.contains("3000 succeeded, 0 failed, 0 errored, 0 timeout"), "{said}");
+    let dials = backend.connections();
+    assert!(dials < 1000, "{dials} connections for 3000 requests of 32 at once");
+    // Our own pool has no such race: one client at a time needs one connection.
+    let alone = Backend::answering(Reply::ok("x"));
+    let edge = Edge::builder().backend(&alone).without_probe().start();
+    let mut client = edge.client();
+    (0..500).for_each(|_| drop(client.get("/x").expect_status(200).clone()));
+    assert_eq!(alone.connections(), 1);
+    eprintln!("{dials} connections for 3000 requests over HTTP/2");
+}
+
+/// cloudflare/pingora#866: another attempt after a status closes the connection of the first.
+#[test]
+fn pingora_866_connections_that_retries_after_a_status_burn_stay_within_the_budget() {
+    const REQUESTS: usize = 400;
+    let backends = ["a", "b"].map(Backend::named);
+    backends.iter().for_each(|backend| backend.answer(Reply::status(503)));
+    let edge = backends.iter().fold(Edge::builder(), |edge, backend| edge.backend(backend));
+    let edge = edge
+        .without_probe()
+        .without_ejection()
+        .toml("defaults.route.retry = { attempts = 2, on = ['http_503'], budget = '10%', budget_floor = 0 }")
+        .start();
+    let (url, n) = (format!("http://{}/x", edge.address()), REQUESTS.to_string());
+    let load = Command::new("h2load").args(["-n", &n, "-c", "2", "-m", "2", &url]).output();
+    let said = String::from_utf8_lossy(&load.expect("h2load is installed").stdout).into_owned();
+    assert!(said.contains("400 5xx"), "the last answer passes: {said}");
+    let attempts: usize = backends.iter().map(|backend| backend.requests_to("/x").len()).sum();
+    // A hundred are saved up at the start.
+    assert!(attempts <= REQUESTS + 100 + REQUESTS / 10, "{attempts} attempts");
+    let dials: u64 = backends.iter().map(Backend::connections).sum();
+    assert!(dials <= (attempts - REQUESTS) as u64 + 40, "{dials} connections for {attempts} attempts");
+    assert!(edge.metrics().value("proxy_retries_denied_total", &[("reason", "budget_empty")]) > 0.0);
+    nothing_in_flight(&edge);
+}
+
 // key: proxy.toml client.client_body_timeout
 #[test]
 fn a_body_that_pauses_too_long_resets_its_stream_and_no_other() {
@@ -243,6 +308,11 @@ fn a_head_above_the_limit_is_refused_and_the_connection_goes_on() {
     client.get(3, "/small").unwrap();
     client.answer(3);
     assert!(backend.requests_to("/large").is_empty());
+    let line = edge.logged("/large");
+    assert_eq!((line["reason"].as_str(), line["rule"].as_str()), (Some("head_too_large"), Some("too_large")));
+    assert_eq!(line["http.response.status_code"], 431);
+    edge.wait_for_metric("proxy_refusals_total", &[("reason", "head_too_large")], 1.0);
+    nothing_in_flight(&edge);
 }
 
 #[test]
@@ -320,6 +390,45 @@ fn a_client_that_leaves_in_the_middle_leaves_nothing_behind() {
     drop(client);
     nothing_in_flight(&edge);
     assert_eq!(edge.logged("/reset")["reason"], "client_left");
+}
+
+// key: proxy.toml client.client_min_send_rate
+#[test]
+fn an_answer_that_is_taken_too_slowly_resets_its_stream_and_no_other() {
+    const LARGE: usize = 4 << 20;
+    let backend = Backend::answering(Reply::ok(vec![b'x'; LARGE]));
+    backend.answer_on("/small", Reply::ok("x"));
+    let limits = "client = { client_min_send_rate = '1MiB', send_timeout = '1s' }";
+    let edge = Edge::builder().backend(&backend).toml(limits).start();
+    let mut client = Frames::open(edge.address());
+    client.get(1, "/slow").unwrap();
+    let (began, mut opened) = (Instant::now(), 0);
+    client.set_timeout(Duration::from_millis(20));
+    // A little of it is taken again and again, about 100 KB a second, so that no single write is ever late.
+    let reset = loop {
+        if let Ok(frame) = client.read()
+            && frame.kind == RST_STREAM
+        {
+            break frame;
+        }
+        while opened < began.elapsed().as_millis() * 100 {
+            for stream in [0, 1] {
+                client.send(WINDOW_UPDATE, 0, stream, &1000_u32.to_be_bytes()).unwrap();
+            }
+            opened += 1000;
+        }
+        assert!(began.elapsed() < Duration::from_secs(20), "a slow reader was still served");
+    };
+    client.set_timeout(Duration::from_secs(10));
+    assert_eq!(reset.stream, 1);
+    let took = began.elapsed();
+    assert!(took > Duration::from_millis(800), "{took:?}");
+    client.send(WINDOW_UPDATE, 0, 0, &(1_u32 << 20).to_be_bytes()).unwrap();
+    client.get(3, "/small").unwrap();
+    client.answer(3);
+    assert_eq!(edge.logged("/slow")["reason"], "reader_too_slow");
+    edge.wait_for_metric("proxy_refusals_total", &[("reason", "reader_too_slow")], 1.0);
+    nothing_in_flight(&edge);
 }
 
 #[test]

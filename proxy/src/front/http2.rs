@@ -28,6 +28,13 @@ const FAREWELL: Duration = Duration::from_secs(5);
 const BODY_WINDOW: u32 = 256 * 1024;
 const CONNECTION_WINDOW: u32 = 1024 * 1024;
 
+/// A head so many times too large still reaches us, to be refused, counted and logged; beyond that the library refuses
+/// it by itself.
+const HEAD_ROOM: usize = 4;
+
+/// What of answers may wait in the library for one stream's window.
+const MOST_WAITING: usize = 128 * 1024;
+
 /// Resets of streams by a client that were not looked at yet, then the connection is closed (rapid reset,
 /// CVE-2023-44487).
 const MOST_PENDING_RESETS: usize = 20;
@@ -181,10 +188,13 @@ async fn run(listener: &Arc<Listener>, stream: Stream, mut shutdown: ShutdownWat
 fn options(client: &Client) -> H2Options {
     let mut options = default_h2_options();
     options
-        .max_header_list_size(u32::try_from(client.max_head_size).unwrap_or(u32::MAX))
+        .max_header_list_size(
+            u32::try_from(client.max_head_size.saturating_mul(HEAD_ROOM)).unwrap_or(u32::MAX),
+        )
         .max_concurrent_streams(client.max_concurrent_streams)
         .max_pending_accept_reset_streams(MOST_PENDING_RESETS)
         .max_local_error_reset_streams(Some(MOST_ERRORS))
+        .max_send_buffer_size(MOST_WAITING)
         .initial_window_size(BODY_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW);
     options

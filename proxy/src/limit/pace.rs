@@ -48,6 +48,14 @@ impl Pace {
     }
 }
 
+impl Floor {
+    /// How long a client may take over so many bytes that wait for it: a window, and the time that they need at the
+    /// slowest pace. `None`: any time.
+    pub(crate) fn time_for(self, bytes: u64) -> Option<Duration> {
+        (self.rate > 0).then(|| self.window + Duration::from_millis(bytes.saturating_mul(1000) / self.rate))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -77,6 +85,13 @@ mod tests {
             assert_eq!(is_too_slow(moves, FLOOR), expected, "{moves:?}");
         }
         assert!(!is_too_slow(&[(0, 0), (1000, 1)], Floor { rate: 0, ..FLOOR }));
+    }
+
+    #[test]
+    fn what_waits_has_a_window_and_the_time_of_the_slowest_pace() {
+        assert_eq!(FLOOR.time_for(0), Some(FLOOR.window));
+        assert_eq!(FLOOR.time_for(500), Some(FLOOR.window + Duration::from_secs(5)));
+        assert_eq!(Floor { rate: 0, ..FLOOR }.time_for(1), None);
     }
 
     #[test]

@@ -58,8 +58,19 @@ pub(super) fn too_large(request: &RequestHeader, client: &Client) -> Option<(Ref
     if target > client.max_target {
         Some((Refusal::TargetTooLong, "target_too_long"))
     } else {
+        let is_large = size(request, target) > client.max_head_size;
+        if is_large {
+            return Some((Refusal::HeadTooLarge, "too_large"));
+        }
         (request.headers.len() > client.max_headers).then_some((Refusal::HeadTooLarge, "too_many_fields"))
     }
+}
+
+/// How long a head is, written as HTTP/1.1.
+fn size(request: &RequestHeader, target: usize) -> usize {
+    let line = request.method.as_str().len() + target + "  HTTP/1.1\r\n".len();
+    let around = ": \r\n".len();
+    request.headers.iter().fold(line, |sum, (name, value)| sum + name.as_str().len() + value.len() + around)
 }
 
 /// The trace that a request belongs to.
@@ -92,7 +103,9 @@ pub(super) fn compress(request: &RequestHeader, head: &mut ResponseHeader, rule:
         status: head.status.as_u16(),
         length,
         content_type: head.headers.get("content-type").map_or(b"", http::HeaderValue::as_bytes),
-        is_fixed: head.headers.iter().any(|(name, value)| compress::fixes(name.as_ref(), value.as_bytes())),
+        // pingora writes what is left in a coder or the trailers, not both: announced trailers are kept.
+        is_fixed: head.headers.contains_key("trailer")
+            || head.headers.iter().any(|(name, value)| compress::fixes(name.as_ref(), value.as_bytes())),
     };
     let accepts = request.headers.get_all("accept-encoding").iter().map(http::HeaderValue::as_bytes);
     let plan = Plan::of(rule, &facts, accepts);
@@ -114,6 +127,12 @@ pub(super) fn compress(request: &RequestHeader, head: &mut ResponseHeader, rule:
         head.insert_header("Transfer-Encoding", "chunked")?;
     }
     Ok(plan)
+}
+
+/// The end of an answer that is compressed and goes on with trailers that nothing announced; they are given up for it.
+pub(super) fn code_end(coder: &mut Option<Box<Encoder>>) -> Option<Bytes> {
+    // What cannot be ended stays without an end, as the client will notice.
+    coder.take().and_then(|at_work| at_work.finish().ok()).map(Bytes::from)
 }
 
 /// Compresses one piece of an answer's body, where it is compressed at all.

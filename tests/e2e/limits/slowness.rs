@@ -196,3 +196,23 @@ fn five_thousand_dripping_heads_are_cut_at_their_deadline_and_slow_nobody() {
     assert!(backend.requests_to("/slow").is_empty());
     nothing_in_flight(&edge);
 }
+
+/// cloudflare/pingora#447: a head that drips was never cut, as its limit of time was one for each read.
+#[test]
+fn pingora_447_a_head_that_drips_is_cut_on_a_new_connection_and_on_a_used_one() {
+    let backend = Backend::start();
+    let edge = Edge::builder()
+        .backend(&backend)
+        .toml("client = { client_header_timeout = '800ms', keepalive_timeout = '1s' }")
+        .start();
+    for is_used in [false, true] {
+        let mut connection = Connection::open(edge.address());
+        if is_used {
+            connection.exchange(&Request::get("/first")).unwrap().expect_status(200);
+        }
+        let (took, _) = drip(&mut connection, "GET /slow HTTP/1.1\r\nHost: a\r\nX: ");
+        assert!((ms(500)..ms(8000)).contains(&took), "{is_used}: {took:?}");
+    }
+    edge.wait_for_metric("proxy_refusals_total", &[("reason", "head_too_slow")], 2.0);
+    assert!(backend.requests_to("/slow").is_empty());
+}
