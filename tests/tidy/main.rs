@@ -9,6 +9,7 @@ mod docs;
 mod layering;
 mod log_fields;
 mod metrics;
+mod pingora;
 mod rooms;
 mod source;
 mod wording;
