@@ -15,6 +15,7 @@ use crate::metrics::QueueNumbers;
 use crate::queue::{Queue, look};
 use crate::redis::{Use, cmd};
 use crate::state::AppState;
+use crate::webhooks::store;
 use cirque_shared::report::chain;
 
 /// How often jobs are counted.
@@ -134,5 +135,6 @@ async fn count(state: &AppState) -> Result<(), crate::db::Error> {
         };
         state.queue_metrics.observe(depth.queue.word(), numbers);
     }
+    state.queue_metrics.webhooks_disabled.set(store::disabled(state.db.watch()).await?);
     Ok(())
 }

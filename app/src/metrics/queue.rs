@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cirque_shared::metrics::{CounterFamily, GaugeFamily, HistogramFamily, Registry};
+use cirque_shared::metrics::{CounterFamily, Gauge, GaugeFamily, HistogramFamily, Registry};
 
 /// Upper bounds in seconds: a job may take minutes.
 const BUCKETS: &[f64] = &[0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0];
@@ -17,6 +17,8 @@ pub struct QueueMetrics {
     oldest: GaugeFamily,
     ended: CounterFamily,
     duration: HistogramFamily,
+    /// Webhooks that were switched off after failing again and again.
+    pub webhooks_disabled: Gauge,
 }
 
 /// One queue in numbers.
@@ -63,6 +65,10 @@ impl QueueMetrics {
                 "How long tries of jobs took in this process.",
                 &["queue", "kind"],
                 BUCKETS,
+            ),
+            webhooks_disabled: registry.gauge(
+                "webhooks_disabled",
+                "Webhooks that were switched off after failing again and again; the same on every node.",
             ),
         }
     }

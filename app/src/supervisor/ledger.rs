@@ -35,6 +35,7 @@ const GAUGES: &[(&str, Together)] = &[
     ("queue_jobs_running", Together::Most),
     ("queue_jobs_buried", Together::Most),
     ("queue_oldest_job_seconds", Together::Most),
+    ("webhooks_disabled", Together::Most),
 ];
 
 /// What was counted so far.

@@ -147,6 +147,20 @@ pub async fn list(db: Reader<'_>) -> Result<Vec<Listed>, Error> {
     db.all(&select).await?.iter().map(read).collect()
 }
 
+/// How many are switched off.
+///
+/// # Errors
+///
+/// Those of the database.
+pub async fn disabled(db: Reader<'_>) -> Result<i64, Error> {
+    let select = Query::select()
+        .expr(Expr::cust("count(*)"))
+        .from(TABLE)
+        .and_where(Expr::col("disabled_at").is_not_null())
+        .take();
+    db.first(&select).await?.map_or(Ok(0), |row| row.cells().take())
+}
+
 /// Adds a webhook and says its number.
 ///
 /// # Errors

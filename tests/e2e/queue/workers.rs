@@ -2,6 +2,7 @@
 
 use std::process::Command;
 
+use cirque_tests::backend::{Backend, Reply};
 use cirque_tests::node;
 use cirque_tests::{Client, Request, Scrape, eventually, ports};
 use serde_json::json;
@@ -35,6 +36,22 @@ fn a_worker_answers_probes_and_scrapes_where_it_is_told_to() {
     Client::to(elsewhere).get("/livez").expect_status(200);
     told.terminate();
     assert_eq!(told.expect_exit(BOUND), 0);
+}
+
+#[test]
+fn a_webhook_that_was_switched_off_is_told_and_counted_until_it_is_switched_on() {
+    let receiver = Backend::answering(Reply::status(500));
+    let site = Site::start(None, 1, "webhooks = { allow = ['127.0.0.0/8'], failures = 1 }\n");
+    site.app(&["webhook", "add", &format!("http://{}/hook", receiver.address())]);
+    site.publish(0, "News").expect("it is published");
+    let off = || site.nodes[0].metrics().value("webhooks_disabled", &[]);
+    eventually("it is off", BOUND, off, |off| (off - 1.0).abs() < 0.5);
+    let said = "webhook was switched off after failing again and again: see `cirque app webhook list`";
+    let lines = site.nodes[0].process.json_lines();
+    assert_eq!(lines.iter().filter(|line| line["message"] == said).count(), 1);
+    receiver.answer(Reply::status(204));
+    site.app(&["webhook", "enable", "1"]);
+    eventually("it is on", BOUND, off, |off| *off < 0.5);
 }
 
 #[test]

@@ -123,7 +123,7 @@ fn replicas_of_a_cluster_matter_to_nobody_and_a_primary_that_is_slow_is_not_wait
     shards.servers[replicas[1]].process.stop_signal();
     settles(&site);
     shards.servers[replicas[1]].process.cont();
-    let drowsy = Drowsy::make(shards.servers[primaries[2]].process.pid(), Duration::from_millis(60));
+    let drowsy = Drowsy::make(shards.servers[primaries[2]].process.pid(), Duration::from_millis(200));
     let noticed = within(BOUND, "it is noticed", || !is_up(&site.nodes[0]));
     throughout("the site goes on", Duration::from_secs(1), || (), |()| true);
     drop(drowsy);

@@ -108,7 +108,7 @@ fn a_primary_that_is_slow_and_not_gone_is_not_waited_for_and_no_request_fails() 
     let readers = readers(&site, 3);
     // Too slow to be of use, too quick for the sentinels to replace it.
     let first = group.primary();
-    let drowsy = Drowsy::make(group.servers[first].process.pid(), Duration::from_millis(60));
+    let drowsy = Drowsy::make(group.servers[first].process.pid(), Duration::from_millis(90));
     let noticed = within(BOUND, "it is noticed", || !is_up(&site.nodes[0]));
     throughout("the site goes on", Duration::from_secs(1), || (), |()| true);
     drop(drowsy);
