@@ -53,7 +53,7 @@ impl Source for Look {
             let state = &self.0;
             let probed = tokio::time::timeout(state.health_timeout, settings::probe(&state.db)).await;
             // A site that nobody can write to is not well, even while replicas answer its readers.
-            let takes_writes = state.db.report().is_none_or(|servers| servers.has_primary);
+            let takes_writes = state.db.report().is_none_or(|servers| servers.primary.is_some());
             state.metrics.database_up.set(i64::from(matches!(probed, Ok(Ok(()))) && takes_writes));
             state.db.observe();
             state.cache.observe();

@@ -100,11 +100,13 @@ async fn database(config: &Config, findings: &mut Vec<Finding>) {
 /// Where there are several servers: who writes, and which replicas would be read from.
 fn servers(report: Option<Report>) -> Vec<Finding> {
     let Some(report) = report else { return Vec::new() };
-    let mut findings = Vec::new();
-    if !report.has_primary {
-        let none = "none of database.url and database.successors takes writes: they are answered with 503 until one does";
-        findings.push(Finding::poor("primary", none));
-    }
+    let mut findings = vec![match report.primary {
+        Some(name) => Finding::good("primary", name),
+        None => {
+            let none = "none of database.url and database.successors takes writes: they are answered with 503 until one does";
+            Finding::poor("primary", none)
+        }
+    }];
     findings.extend(report.replicas.into_iter().map(|replica| match replica.reason {
         None => Finding::good("replica", replica.name),
         Some(reason) if replica.trouble.is_empty() => {

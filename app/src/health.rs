@@ -86,7 +86,8 @@ pub async fn health(extract::State(state): extract::State<AppState>) -> Response
         Some(State::Down(_)) => Part::Error,
     };
     let servers = state.db.report();
-    let primary = servers.as_ref().map(|servers| if servers.has_primary { Part::Ok } else { Part::Error });
+    let primary =
+        servers.as_ref().map(|servers| if servers.primary.is_some() { Part::Ok } else { Part::Error });
     let replicas = servers.map(|servers| Replicas {
         admitted: servers.replicas.iter().filter(|replica| replica.reason.is_none()).count(),
         all: servers.replicas.len(),

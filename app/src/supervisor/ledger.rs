@@ -19,6 +19,7 @@ const GAUGES: &[(&str, Together)] = &[
     ("app_build_info", Together::Most),
     ("app_database_up", Together::Least),
     ("database_has_primary", Together::Least),
+    ("database_replica_state", Together::Most),
     ("database_replica_lag_seconds", Together::Most),
     ("database_replica_lag_bytes", Together::Most),
     ("cache_hit_ratio", Together::Mean),
@@ -196,6 +197,19 @@ mod tests {
         assert_eq!(value(&text, "app_database_up"), 0.0);
         assert_eq!(value(&text, "own_total"), 9.0);
         assert!(text.contains("# HELP tries_total Tries, of \"all\" kinds.\n# TYPE tries_total counter\n"));
+    }
+
+    #[test]
+    fn what_each_process_sees_of_the_same_thing_is_one_thing() {
+        const NAMES: [&str; 2] = ["database_replica_state", "redis_up"];
+        let mut ledger = Ledger::default();
+        for id in [1, 2, 3] {
+            let registry = Registry::new();
+            NAMES.iter().for_each(|name| registry.gauge(name, "1 or 0.").set(1));
+            ledger.heard(id, &registry.text());
+        }
+        let text = ledger.total("");
+        NAMES.iter().for_each(|name| assert_eq!(value(&text, name), 1.0, "{name}"));
     }
 
     #[test]

@@ -36,6 +36,7 @@ fn replicas_that_are_none_and_a_redis_that_lets_nobody_in_are_told_with_what_to_
     };
     let said = check();
     for (line, words) in [
+        ("primary        ok", primary.address().to_string()),
         ("replica        ok", replica.address().to_string()),
         (
             "replica        WARNING",

@@ -1,4 +1,4 @@
-//! Decides what people are told of the servers: whether one takes writes, which replicas are not read from, and why.
+//! Decides what people are told of the servers: which one takes writes, which replicas are not read from, and why.
 
 use std::sync::PoisonError;
 
@@ -8,8 +8,8 @@ use super::{Server, Servers};
 /// How the servers stand, for people.
 #[derive(Clone, Debug, Default)]
 pub struct Report {
-    /// Whether anybody takes writes.
-    pub has_primary: bool,
+    /// Who takes writes, if anybody does.
+    pub primary: Option<String>,
     /// The replicas.
     pub replicas: Vec<Replica>,
 }
@@ -26,13 +26,13 @@ pub struct Replica {
 }
 
 impl Servers {
-    /// Whether anybody is the primary, and the replicas with why they are not read from.
+    /// Who is the primary, and the replicas with why they are not read from.
     pub(in crate::db) fn report(&self) -> Report {
         let primary = *self.0.primary.borrow();
         let servers = self.0.servers.iter().enumerate();
         let replicas = servers.filter(|(index, server)| server.is_read && Some(*index) != primary);
         Report {
-            has_primary: primary.is_some(),
+            primary: primary.map(|server| self.0.servers[server].name.clone()),
             replicas: replicas.map(|(_, server)| server.report()).collect(),
         }
     }
