@@ -1,11 +1,11 @@
 //! One request to an admin interface, over TCP or a unix socket: enough to ask a running part, and to change it.
 
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs as _};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, anyhow, bail};
 use serde_json::Value;
 
 /// For connecting.
@@ -70,9 +70,16 @@ impl<'a> Asked<'a> {
             head += &format!("{name}: {}\r\n", value.replace(['\r', '\n'], " "));
         }
         head += &format!("Content-Length: {}\r\n\r\n", body.len());
-        stream.write_all((head + body).as_bytes())?;
+        // The system's own words for it are "Resource temporarily unavailable".
+        let late = |error: io::Error| match error.kind() {
+            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
+                anyhow!("no answer within {} seconds", self.patience.as_secs())
+            }
+            _ => error.into(),
+        };
+        stream.write_all((head + body).as_bytes()).map_err(late)?;
         let mut answer = Vec::new();
-        stream.take(MOST).read_to_end(&mut answer)?;
+        stream.take(MOST).read_to_end(&mut answer).map_err(late)?;
         let answer = String::from_utf8(answer).context("the answer is not text")?;
         let (head, body) = answer.split_once("\r\n\r\n").context("the answer has no end of its head")?;
         let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());

@@ -80,7 +80,7 @@ pub(super) struct Whom {
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
-    parse_duration(text).ok_or_else(|| "must be like \"30m\" or \"2h\"".to_owned())
+    parse_duration(text).ok_or_else(|| "must be like \"30m\" or \"2h\", up to \"2160h\" (90 days)".to_owned())
 }
 
 fn label(text: &str) -> Result<(String, String), String> {

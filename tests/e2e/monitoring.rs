@@ -12,18 +12,19 @@ use serde_json::Value;
 
 const SOON: Duration = Duration::from_secs(60);
 
-fn promtool(arguments: &[&str]) {
-    let output = Command::new("promtool").args(arguments).current_dir(monitoring("")).output();
-    let output = output.expect("promtool is installed by scripts/test");
+fn tool(name: &str, arguments: &[&str]) {
+    let output = Command::new(name).args(arguments).current_dir(monitoring("")).output();
+    let output = output.expect("it is installed by scripts/test");
     let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
-    assert!(output.status.success(), "promtool {arguments:?}: {said}");
+    assert!(output.status.success(), "{name} {arguments:?}: {said}");
 }
 
 #[test]
-fn promtool_finds_nothing_wrong_with_rules_and_configuration_and_their_tests_pass() {
-    promtool(&["check", "config", "prometheus.yml"]);
-    promtool(&["check", "rules", "recording.yml", "alerts/app.yml", "alerts/edge.yml"]);
-    promtool(&["test", "rules", "alerts/tests/app_test.yml", "alerts/tests/edge_test.yml"]);
+fn promtool_and_amtool_find_nothing_wrong_with_rules_and_configurations_and_their_tests_pass() {
+    tool("promtool", &["check", "config", "prometheus.yml"]);
+    tool("promtool", &["check", "rules", "recording.yml", "alerts/app.yml", "alerts/edge.yml"]);
+    tool("promtool", &["test", "rules", "alerts/tests/app_test.yml", "alerts/tests/edge_test.yml"]);
+    tool("amtool", &["check-config", "alertmanager.yml"]);
 }
 
 #[test]
@@ -84,6 +85,15 @@ fn all_targets_are_up_all_rules_are_evaluated_and_every_panel_has_data() {
         eventually(&format!("{name} has a value"), SOON, found, |found| *found > 0);
     }
 
+    let names: BTreeSet<String> =
+        rules.iter().flat_map(|rule| metrics_of(rule["query"].as_str().unwrap_or_default())).collect();
+    assert!(names.len() >= 10, "{names:?}");
+    // There is no certificate without TLS.
+    for name in names.iter().filter(|name| *name != "proxy_tls_certificate_expiry_timestamp_seconds") {
+        let found = || prometheus.ask(name).map_or(0, |series| series.len());
+        eventually(&format!("{name}, which a rule asks, has data"), SOON, found, |found| *found > 0);
+    }
+
     let mut asked = 0;
     for name in ["overview", "edge", "app", "database", "queue", "alerts"] {
         let text = std::fs::read_to_string(monitoring(&format!("dashboards/{name}.json")));
@@ -104,6 +114,14 @@ fn all_targets_are_up_all_rules_are_evaluated_and_every_panel_has_data() {
         }
     }
     assert!(asked >= 50, "{asked} queries were asked");
+}
+
+/// The names of metrics in a rule.
+fn metrics_of(query: &str) -> BTreeSet<String> {
+    let ours = ["http_", "proxy_", "app_", "queue_"];
+    let words = query.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+    let words = words.filter(|word| ours.iter().any(|start| word.starts_with(start)));
+    words.map(str::to_owned).collect()
 }
 
 /// Empty where there is no Redis, so it is not among those that a fresh site fills.

@@ -3,11 +3,13 @@
 //! In reading order: [`eventually()`] waits, [`process`] owns a child, [`ports`] hands out addresses,
 //! [`client`], [`frames`], [`load`] and [`readers`] are the outside world, [`backend`] and [`chaos`] are what goes wrong behind the edge,
 //! [`recorder`] is the strict witness of what a proxy forwards, [`reference`](mod@reference) two other proxies,
-//! [`postgres`] a database server, [`redis`] a Redis of any layout, [`mailbox`] a mail server, [`webhook`] a receiver of webhooks, [`collector`] one of traces, [`python`] programs from PyPI, [`prometheus`] asks for metrics, [`curl`](mod@curl) and [`grpc`] are clients that others wrote, [`pki`] makes certificates, [`letterbox`] takes mail,
+//! [`postgres`] a database server, [`redis`] a Redis of any layout, [`mailbox`] a mail server, [`webhook`] a receiver of webhooks, [`collector`] one of traces, [`python`] programs from PyPI, [`channels`] what alerts are told to, [`alertmanager`] another who takes them, [`prometheus`] asks for metrics, [`curl`](mod@curl) and [`grpc`] are clients that others wrote, [`pki`] makes certificates, [`letterbox`] takes mail,
 //! [`scrape`] reads metrics, [`edge`], [`node`] and [`cluster`] put a whole system together.
 //! Everything here blocks: a test is a plain function that reads from top to bottom.
 
+pub mod alertmanager;
 pub mod backend;
+pub mod channels;
 pub mod chaos;
 pub mod client;
 pub mod cluster;

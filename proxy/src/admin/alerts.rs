@@ -58,7 +58,9 @@ pub(super) async fn change(
         },
         ("DELETE", ["silences", id]) => match desk.watch.unsilence(id, &author.by).await {
             Ok(true) => answer::json(&json!({ "changes": [format!("silence {id} has ended")] })),
-            Ok(false) => answer::not_found("there is no such silence\n"),
+            Ok(false) => answer::not_found(
+                "there is no such silence; `cirque alerts list` shows those that there are\n",
+            ),
             Err(error) => unavailable(&error.to_string()),
         },
         ("POST", ["test"]) => match super::api::read::<Tested>(body) {

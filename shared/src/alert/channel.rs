@@ -11,10 +11,12 @@ mod webhook;
 use std::time::Duration;
 
 use reqwest::header::{CONTENT_TYPE, RETRY_AFTER};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc2822;
 
 use super::message::Message;
 use super::notice::Timing;
-use super::{Millis, Severity, millis};
+use super::{Millis, Severity, millis, now};
 use crate::config::secret::Secret;
 pub use mail::Mail;
 pub use pace::{Pace, Rate};
@@ -176,26 +178,36 @@ async fn judge(answer: reqwest::Response) -> Outcome {
     let status = answer.status().as_u16();
     let asked = answer.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()).map(str::to_owned);
     let body = if status == 429 { bounded(answer, MOST_ANSWER).await } else { None };
-    verdict(status, asked.as_deref(), body.as_deref())
+    verdict(status, asked.as_deref(), body.as_deref(), now())
 }
 
 /// What a status means, with the pause that the answer asks for: in its head, or in a body as Discord's.
-fn verdict(status: u16, retry_after: Option<&str>, body: Option<&str>) -> Outcome {
+fn verdict(status: u16, retry_after: Option<&str>, body: Option<&str>, now: Millis) -> Outcome {
     let why = format!("answered {status}");
     match status {
         200..300 => Outcome::Sent,
         408 | 429 | 500.. => {
             let in_body = || serde_json::from_str::<serde_json::Value>(body?).ok()?["retry_after"].as_f64();
-            let seconds = retry_after.and_then(|text| text.trim().parse::<f64>().ok()).or_else(in_body);
+            let seconds = retry_after.and_then(|text| pause(text, now)).or_else(in_body);
             let seconds = seconds.filter(|seconds| seconds.is_finite() && *seconds >= 0.0);
             let after = seconds.map(|seconds| {
                 Duration::try_from_secs_f64(seconds).unwrap_or(LONGEST_PAUSE).min(LONGEST_PAUSE)
             });
             Outcome::Later { after, why }
         }
-        401 | 403 | 404 | 410 => Outcome::Gone(why),
+        // An address that has moved is the operator's to change.
+        300..=399 | 401 | 403 | 404 | 405 | 410 => Outcome::Gone(why),
         _ => Outcome::Refused(why),
     }
+}
+
+/// The seconds that `Retry-After` asks for: a number, or a date (RFC 9110, section 10.2.3).
+fn pause(text: &str, now: Millis) -> Option<f64> {
+    let text = text.trim();
+    text.parse().ok().or_else(|| {
+        let until = OffsetDateTime::parse(text, &Rfc2822).ok()?.unix_timestamp();
+        Some((until as f64 - now as f64 / 1000.0).max(0.0))
+    })
 }
 
 impl Channel {
@@ -208,12 +220,13 @@ impl Channel {
     pub fn rate(&self) -> Rate {
         match &self.to {
             To::Slack(_) => Rate { burst: 1, each: 1_000 },
-            // 5 in 2 seconds, and 30 a minute.
-            To::Discord(_) => Rate { burst: 5, each: 2_000 },
+            // It allows 5 in 2 seconds, and 30 in any minute.
+            To::Discord(_) => Rate { burst: 5, each: 2_400 },
             To::Mail(mail) => {
                 Rate { burst: mail.per_hour, each: 3_600_000 / u64::from(mail.per_hour.max(1)) }
             }
-            To::PagerDuty { .. } => Rate { burst: 10, each: 500 },
+            // It allows 120 in any minute.
+            To::PagerDuty { .. } => Rate { burst: 10, each: 600 },
             To::Webhook { .. } | To::Alertmanager(_) => Rate { burst: 20, each: 100 },
         }
     }

@@ -162,11 +162,29 @@ impl Expr {
         names
     }
 
+    /// The labels that its answers can have; `None`: whatever its series have.
+    pub fn labels(&self) -> Option<BTreeSet<&str>> {
+        labels(&self.0)
+    }
+
     /// How far back it asks.
     pub fn reach(&self) -> Millis {
         let mut reach = 0;
         collect(&self.0, &mut |_, window| reach = reach.max(window));
         reach
+    }
+}
+
+fn labels(node: &Node) -> Option<BTreeSet<&str>> {
+    match node {
+        Node::Number(_) | Node::Time => Some(BTreeSet::new()),
+        Node::Select(_) | Node::Over(..) => None,
+        Node::Fold(_, by, _) => Some(by.iter().map(String::as_str).collect()),
+        Node::Both(_, left, right) => {
+            let mut both = labels(left)?;
+            both.extend(labels(right)?);
+            Some(both)
+        }
     }
 }
 

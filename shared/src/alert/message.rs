@@ -9,6 +9,9 @@ pub const MOST_AT_ONCE: usize = 5;
 /// Alerts of a group that a message names; the others are counted.
 const MOST_NAMED: usize = 10;
 
+/// Characters in all that say what those are about: less than any channel takes, with what stands around them.
+const MOST_TEXT: usize = 1_500;
+
 /// Where more is written.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Links {
@@ -55,8 +58,10 @@ pub fn of(notice: &Notice, dashboard: &str, links: &Links, now: Millis) -> Messa
     let shown_alerts = if is_resolved { &notice.resolved } else { &notice.firing };
     let first = shown_alerts.first().or(notice.resolved.first());
     let title = first.map_or_else(|| notice.group.clone(), |alert| alert.title.clone());
+    // Each gets its share, so that no channel cuts off how many more there are.
+    let most = MOST_TEXT / shown_alerts.len().clamp(1, MOST_NAMED);
     let mut lines: Vec<String> =
-        shown_alerts.iter().take(MOST_NAMED).map(|alert| line(alert, is_resolved, now)).collect();
+        shown_alerts.iter().take(MOST_NAMED).map(|alert| line(alert, is_resolved, now, most)).collect();
     if shown_alerts.len() > MOST_NAMED {
         lines.push(format!("… and {} more.", shown_alerts.len() - MOST_NAMED));
     }
@@ -118,13 +123,13 @@ pub fn digest(notices: &[Notice], links: &Links, now: Millis) -> Message {
     }
 }
 
-fn line(alert: &Alert, is_resolved: bool, now: Millis) -> String {
+fn line(alert: &Alert, is_resolved: bool, now: Millis, most: usize) -> String {
     let since = shown(alert.since);
     let lasting = lasting(now.saturating_sub(alert.since));
     match is_resolved {
-        false => format!("{} Since {since} ({lasting}).", alert.summary),
+        false => format!("{} Since {since} ({lasting}).", cut(&alert.summary, most)),
         // Its last value would read as if it still were so.
-        true => format!("{} is over; it lasted {lasting}, from {since}.", subject(alert)),
+        true => format!("{} is over; it lasted {lasting}, from {since}.", cut(&subject(alert), most)),
     }
 }
 
@@ -208,6 +213,10 @@ mod tests {
         assert!(text.ends_with("… and 15 more."), "{text}");
         let text = of(&notice(Why::Changed, 1, 2), "", &Links::default(), 1_700_000_000_000).text;
         assert!(text.ends_with("2 others are over."), "{text}");
+        let mut many = notice(Why::New, 25, 0);
+        many.firing.iter_mut().for_each(|alert| alert.summary = "long ".repeat(1000));
+        let text = of(&many, "", &Links::default(), 1_700_000_000_000).text;
+        assert!(text.ends_with("… and 15 more.") && text.chars().count() < 2_400, "{text}");
     }
 
     #[test]

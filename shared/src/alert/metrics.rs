@@ -43,7 +43,7 @@ impl AlertMetrics {
             latency: registry
                 .histograms(
                     "alert_notification_latency_seconds",
-                    "Time from when a message was due until it was taken.",
+                    "Time from when there was something to tell a channel until it took it, pauses and further tries included.",
                     &[],
                     LATENCY,
                 )
@@ -72,11 +72,14 @@ impl AlertMetrics {
     /// Notes what came of a message.
     pub fn notified(&self, channel: &str, outcome: &Outcome) {
         self.notifications.with(&[channel, outcome.word()]).inc();
-        match outcome {
-            Outcome::Gone(_) => self.disabled.with(&[channel]).set(1),
-            Outcome::Sent => self.disabled.with(&[channel]).set(0),
-            Outcome::Later { .. } | Outcome::Refused(_) => {}
+        if *outcome == Outcome::Sent {
+            self.disabled.with(&[channel]).set(0);
         }
+    }
+
+    /// Shows that a channel takes nothing any more.
+    pub fn disabled(&self, channel: &str) {
+        self.disabled.with(&[channel]).set(1);
     }
 
     /// Notes how long a message took.

@@ -61,6 +61,8 @@ impl Outbox {
 async fn told(inner: Arc<Inner>, channel: Channel, post: Post) {
     let mut bell = inner.bell.subscribe();
     let mut pace = Pace::new(channel.rate(), now());
+    // Since when there is something to tell.
+    let mut waiting = None;
     loop {
         // The bell is heard at once, and time without it.
         let _ = tokio::time::timeout(LOOK, bell.changed()).await;
@@ -68,8 +70,13 @@ async fn told(inner: Arc<Inner>, channel: Channel, post: Post) {
             pace = Pace::new(channel.rate(), now());
         }
         let at = now();
-        let Some(ready) = pace.ready_at(at) else { continue };
-        if at < ready || inner.due(&channel, at).is_empty() {
+        if inner.due(&channel, at).is_empty() {
+            waiting = None;
+            continue;
+        }
+        let since = *waiting.get_or_insert(at);
+        // A test may have found it gone, too.
+        if inner.is_disabled(channel.name) || pace.ready_at(at).is_none_or(|ready| at < ready) {
             continue;
         }
         inner.hear().await;
@@ -77,7 +84,11 @@ async fn told(inner: Arc<Inner>, channel: Channel, post: Post) {
         let notices = chosen(inner.due(&channel, at), channel.is_for_people());
         let Some(message) = inner.message(&notices, at) else { continue };
         let outcome = send(&inner, &channel, &post, &message, &notices, at).await;
+        inner.note(channel.name, &outcome, Duration::from_millis(now().saturating_sub(since)));
         pace.note(&outcome, now(), random());
+        if let Some(why) = pace.disabled() {
+            inner.disable(channel.name, why);
+        }
     }
 }
 
@@ -100,9 +111,7 @@ async fn send(
     at: Millis,
 ) -> Outcome {
     let is_first = notices.iter().all(|notice| notice.why == super::notice::Why::New);
-    let started = tokio::time::Instant::now();
     let outcome = channel.send(post, message, is_first).await;
-    inner.note(channel.name, &outcome, started.elapsed());
     let (name, rule) = (channel.name, message.key.as_str());
     match &outcome {
         Outcome::Sent => inner.told(name, notices, at).await,
@@ -119,14 +128,8 @@ async fn send(
             );
             inner.told(name, notices, at).await;
         }
-        Outcome::Gone(why) => {
-            inner.disable(name, why);
-            tracing::error!(
-                channel = name,
-                why,
-                "channel takes no alerts any more and is not asked again until it is changed or tested"
-            );
-        }
+        // It is disabled, see there.
+        Outcome::Gone(_) => {}
     }
     outcome
 }

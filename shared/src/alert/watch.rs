@@ -270,11 +270,10 @@ impl Watch {
     pub async fn silence(&self, wanted: Wanted) -> Result<Silence, NotSilenced> {
         let silence = {
             let state = self.0.state();
-            let rules: Vec<&str> = state.settings.rules.iter().map(|rule| rule.name.as_str()).collect();
             if state.silences.len() >= silence::MOST {
                 return Err(silence::Refused::TooMany.into());
             }
-            Silence::new(wanted, &rules, now())?
+            Silence::new(wanted, &state.settings.rules, now())?
         };
         self.0.fleet.silence(silence.clone()).await?;
         self.0.state().silences.push(silence.clone());
@@ -332,9 +331,11 @@ impl Watch {
             let message = message::of(&notice, "", &settings.links, now());
             let outcome = channel.send(&post, &message, true).await;
             self.0.metrics.notified(channel.name, &outcome);
-            if outcome == Outcome::Sent {
+            match &outcome {
                 // Whoever was gone is there again.
-                self.0.state().disabled.remove(channel.name);
+                Outcome::Sent => drop(self.0.state().disabled.remove(channel.name)),
+                Outcome::Gone(why) => self.0.disable(channel.name, why),
+                Outcome::Later { .. } | Outcome::Refused(_) => {}
             }
             outcomes.push((channel.name, outcome));
         }
@@ -381,9 +382,15 @@ impl Inner {
         }
     }
 
-    /// Why a channel is not asked any more.
+    /// Does not ask a channel any more, and says so as loudly as it can.
     pub(super) fn disable(&self, channel: &'static str, why: &str) {
         self.state().disabled.insert(channel, why.to_owned());
+        self.metrics.disabled(channel);
+        tracing::error!(
+            channel,
+            why,
+            "channel takes no alerts any more and is not asked again until it is changed or tested"
+        );
     }
 
     /// Whether a channel has said for good that it takes nothing.

@@ -71,6 +71,13 @@ impl Reply {
         Reply { status, ..Reply::ok(format!("status {status}")) }
     }
 
+    /// With another body.
+    #[must_use]
+    pub fn body(mut self, body: impl Into<Vec<u8>>) -> Reply {
+        self.body = body.into();
+        self
+    }
+
     /// Reads the request and never answers.
     pub fn stall() -> Reply {
         Reply { end: End::Silence, ..Reply::ok("") }

@@ -33,22 +33,24 @@ pub(super) fn body(message: &Message) -> Value {
     let mut left = MOST - length(&title) - length(&footer) - length(&description);
     let mut fields = Vec::new();
     for (name, value) in message.facts.iter().take(MOST_FIELDS) {
+        // An empty one would have the whole message refused.
+        let value = if value.is_empty() { "-" } else { value };
         let (name, value) = (cut(&spoken(name), 256), cut(value, 1024));
         let Some(rest) = left.checked_sub(length(&name) + length(&value)) else { break };
         left = rest;
         fields.push(json!({ "name": name, "value": value, "inline": true }));
     }
-    json!({
-        "embeds": [{
-            "title": title,
-            "description": description,
-            "color": color,
-            "fields": fields,
-            "footer": { "text": footer },
-            "timestamp": shown(message.at),
-        }],
-        "allowed_mentions": { "parse": [] },
-    })
+    let mut embed = json!({
+        "title": title,
+        "description": description,
+        "color": color,
+        "fields": fields,
+        "timestamp": shown(message.at),
+    });
+    if !footer.is_empty() {
+        embed["footer"] = json!({ "text": footer });
+    }
+    json!({ "embeds": [embed], "allowed_mentions": { "parse": [] } })
 }
 
 fn length(text: &str) -> usize {

@@ -21,8 +21,13 @@ pub struct Pace {
     at: Millis,
     paused: Millis,
     failures: u32,
+    /// Messages in a row that were refused as such.
+    refused: u32,
     disabled: Option<String>,
 }
+
+/// So many messages in a row that are refused as such mean that none will be taken.
+const MOST_REFUSED: u32 = 3;
 
 impl Pace {
     /// Of a channel that was not asked yet.
@@ -33,6 +38,7 @@ impl Pace {
             at: now,
             paused: 0,
             failures: 0,
+            refused: 0,
             disabled: None,
         }
     }
@@ -66,9 +72,16 @@ impl Pace {
         self.tokens = self.filled(now).saturating_sub(1000);
         self.at = now;
         match outcome {
-            Outcome::Sent | Outcome::Refused(_) => {
-                self.failures = 0;
+            Outcome::Sent => {
+                (self.failures, self.refused) = (0, 0);
                 self.disabled = None;
+            }
+            Outcome::Refused(why) => {
+                self.failures = 0;
+                self.refused += 1;
+                if self.refused >= MOST_REFUSED {
+                    self.disabled = Some(format!("{why}, {MOST_REFUSED} times in a row"));
+                }
             }
             Outcome::Later { after, .. } => {
                 self.failures += 1;
@@ -122,6 +135,18 @@ mod tests {
         pace.note(&Outcome::Sent, 1_000_000, 0);
         pace.note(&Outcome::later("x"), 2_000_000, u64::MAX);
         assert!(pace.ready_at(2_000_000).unwrap() <= 2_001_000, "a success forgets them");
+    }
+
+    #[test]
+    fn a_channel_that_refuses_every_message_is_gone_as_well() {
+        let refused = || Outcome::Refused("answered 400".into());
+        let mut pace = Pace::new(Rate { burst: 9, each: 1 }, 0);
+        for outcome in [refused(), refused(), Outcome::Sent, refused(), refused()] {
+            pace.note(&outcome, 0, 0);
+        }
+        assert_eq!(pace.disabled(), None, "one that is taken between shows that it is the messages");
+        pace.note(&refused(), 0, 0);
+        assert_eq!(pace.disabled(), Some("answered 400, 3 times in a row"));
     }
 
     #[test]

@@ -23,6 +23,7 @@ pub(super) fn body(message: &Message, routing_key: &str) -> Value {
         .map(|(text, href)| json!({ "href": href, "text": text }))
         .collect();
     let first = message.text.lines().next().unwrap_or_default();
+    let source = if message.sender.is_empty() { "cirque" } else { &message.sender };
     json!({
         "routing_key": routing_key,
         "event_action": if message.is_resolved { "resolve" } else { "trigger" },
@@ -31,7 +32,7 @@ pub(super) fn body(message: &Message, routing_key: &str) -> Value {
         "links": links,
         "payload": {
             "summary": cut(&format!("{}: {first}", message.title), 1024),
-            "source": cut(&message.sender, 255),
+            "source": cut(source, 255),
             "severity": severity,
             "timestamp": shown(message.at),
             "class": message.key,

@@ -88,7 +88,7 @@ fn a_silenced_alert_is_not_told_until_the_silence_ends() {
         reason: "disk".into(),
         seconds: 60,
     };
-    let silence = Silence::new(wanted, &["BackendDown"], 1_000).unwrap();
+    let silence = Silence::new(wanted, &crate::alert::rule::built_in(), 1_000).unwrap();
     let mut log = Log::default();
     for (now, expected) in [(30_000, vec![]), (61_000, vec![(Why::New, 1, 0)])] {
         let muted = mute(std::slice::from_ref(&down), &[], std::slice::from_ref(&silence), now);
