@@ -16,7 +16,8 @@ fn settings(shards: &Shards) -> String {
     format!("{}{COUNTED}cache = {{ v2_list = '1s', stale_while_revalidate = '0s' }}\n", shards.toml())
 }
 
-/// It goes on for a while, and is well then: what a busy machine does to a probe between is not what is asked.
+/// It goes on for a while, and is well in the end. Between, it may go once more: as long as the cluster has not noticed that a
+/// primary was killed, the client library may ask the others only, and a probe of "all primaries" finds them well.
 #[track_caller]
 fn settles(site: &Site) {
     throughout("it goes on", Duration::from_secs(1), || (), |()| true);
