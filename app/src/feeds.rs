@@ -21,7 +21,7 @@ use crate::links::Links;
 use crate::moment::Moment;
 use crate::page::Direction;
 use crate::posts::filter::Filter;
-use crate::posts::relations::{Related, Wanted};
+use crate::posts::relations::Wanted;
 use crate::posts::store::{self, List};
 use crate::posts::{Column, Columns, Order, Sort};
 use crate::query::Params;
@@ -155,11 +155,10 @@ pub async fn feed(State(state): State<AppState>, caller: Caller, uri: Uri) -> Re
                     Column::UpdatedAt,
                     Column::PublishedAt,
                 ]),
+                wanted: Wanted { author: Some(Fields::default().with(1)), ..Wanted::default() },
             };
             let db = state.db.read();
-            let page = store::keyset_page(db, &list, NEWEST, None, state.clock.now()).await?;
-            let wanted = Wanted { author: Some(Fields::default().with(1)), ..Wanted::default() };
-            let related = Related::load(db, &page.rows, wanted).await?;
+            let (page, related) = store::keyset_page(db, &list, NEWEST, None, state.clock.now()).await?;
             let links = Links { base: &state.public_url };
             let updated = page.rows.iter().map(|post| post.updated_at).max().unwrap_or_default();
             let here = escaped(&links.path(FEED));

@@ -98,6 +98,11 @@ impl Offset {
         (self.number - 1) * self.size
     }
 
+    /// How this page is reached from the front, where the number of rows is not known.
+    pub fn from_the_front(self) -> Stretch {
+        Stretch { is_from_the_end: false, skipped: self.skipped(), rows: self.size }
+    }
+
     /// How this page of a list of `total` rows is reached from the end that is nearer.
     pub fn stretch(self, total: u64) -> Stretch {
         let rows = self.size.min(total.saturating_sub(self.skipped()));

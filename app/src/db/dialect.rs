@@ -80,6 +80,34 @@ impl Dialect {
         }
     }
 
+    /// These columns of a table as one cell, a JSON array; see [`super::Cells::row`].
+    pub fn row<'c>(self, table: &str, columns: impl Iterator<Item = &'c str>) -> Expr {
+        let array = self.array(table, columns);
+        Expr::cust(match self {
+            Self::Sqlite => array,
+            Self::Postgres => format!("{array}::text"),
+        })
+    }
+
+    /// As [`Dialect::row`], of all rows in one cell, ordered by the column `by`; see [`super::Cells::rows`].
+    pub fn rows<'c>(self, table: &str, columns: impl Iterator<Item = &'c str>, by: &str) -> Expr {
+        let array = self.array(table, columns);
+        let order = format!("ORDER BY \"{table}\".\"{by}\"");
+        Expr::cust(match self {
+            Self::Sqlite => format!("json_group_array({array} {order})"),
+            Self::Postgres => format!("json_agg({array} {order})::text"),
+        })
+    }
+
+    fn array<'c>(self, table: &str, columns: impl Iterator<Item = &'c str>) -> String {
+        let columns: Vec<String> = columns.map(|column| format!("\"{table}\".\"{column}\"")).collect();
+        let columns = columns.join(", ");
+        match self {
+            Self::Sqlite => format!("json_array({columns})"),
+            Self::Postgres => format!("json_build_array({columns})"),
+        }
+    }
+
     /// Whether a post has all words of `text`, or words that begin like them.
     pub fn has_words(self, text: &str) -> Expr {
         let query = self.words(text);

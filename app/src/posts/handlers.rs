@@ -10,7 +10,7 @@ use http::Uri;
 use super::filter::{self, Filter, Which};
 use super::relations::{Related, Wanted};
 use super::selection::{self, Relation, Selection};
-use super::store::{self, List};
+use super::store::{self, Found, List};
 use super::{Columns, Order, Post, Sort, popularity, shown, v1, v2};
 use crate::answer;
 use crate::cache::{self, Caller, Made, Making, Shelf};
@@ -127,9 +127,8 @@ async fn v1_page(state: &AppState, params: &Params, path: &str, filter: Filter) 
     let db = state.db.read();
     let order = order(params, &filter);
     let order = Order { edition: popularity::edition(db, order.sort, None).await?, ..order };
-    let list = List { filter, order, columns: Columns::all() };
-    let (posts, total) = store::page(db, &list, offset, state.clock.now()).await?;
-    let related = Related::load(db, &posts, v1::wanted()).await?;
+    let list = List { filter, order, columns: Columns::all(), wanted: v1::wanted() };
+    let (Found { posts, related }, total) = store::page(db, &list, offset, state.clock.now()).await?;
     let links = Links { base: &state.public_url };
     let data = posts.iter().map(|post| v1::V1Post::new(post, &related, links)).collect();
     let asked = Asked { path, pairs: params.pairs(), links };
@@ -165,14 +164,13 @@ pub async fn v1_single(
     let cache = state.cache.clone();
     let make = || -> Making {
         Box::pin(async move {
-            let db = state.db.read();
-            let post = store::by_slug(db, &slug, Columns::all(), viewer.as_ref(), state.clock.now()).await?;
-            let posts = [post.ok_or_else(no_such_post)?];
-            let related = Related::load(db, &posts, v1::wanted()).await?;
+            let (db, now) = (state.db.read(), state.clock.now());
+            let found = store::by_slug(db, &slug, Columns::all(), v1::wanted(), viewer.as_ref(), now).await?;
+            let (post, related) = found.ok_or_else(no_such_post)?;
             let links = Links { base: &state.public_url };
-            let version = shown::version(&posts[0], &related, links);
-            let data = v1::V1Post::new(&posts[0], &related, links);
-            Ok(Made::json(&Single { data }, related.changes(&posts)).of_version(version))
+            let version = shown::version(&post, &related, links);
+            let data = v1::V1Post::new(&post, &related, links);
+            Ok(Made::json(&Single { data }, related.changes([&post])).of_version(version))
         })
     };
     let answered = cache.answer(&caller, Shelf::V1Detail, key, make).await;
@@ -197,7 +195,8 @@ pub async fn v2_list(
     let filter = Filter::from_params(&params);
     params.finish()?;
     let filter = filter.seen_by(viewer.as_ref())?;
-    let list = List { order: order(&params, &filter), filter, columns: selection.columns() };
+    let wanted = Wanted::from(&selection);
+    let list = List { order: order(&params, &filter), filter, columns: selection.columns(), wanted };
     let scan =
         Scan { sort: list.order.sort as u8, direction: list.order.direction, filters: list.filter.hash() };
     let token = params.text("cursor");
@@ -210,9 +209,9 @@ pub async fn v2_list(
             let sort = list.order.sort;
             let edition = popularity::edition(db, sort, from.as_ref()).await?;
             let list = List { order: Order { edition, ..list.order }, ..list };
-            let page = store::keyset_page(db, &list, limit, from.as_ref(), state.clock.now()).await?;
+            let (page, related) =
+                store::keyset_page(db, &list, limit, from.as_ref(), state.clock.now()).await?;
             popularity::confirm(db, sort, from.as_ref()).await?;
-            let related = Related::load(db, &page.rows, Wanted::from(&selection)).await?;
             let links = Links { base: &state.public_url };
             let show = |post| v2::V2Post { post, related: &related, selection: &selection, links };
             let data = page.rows.iter().map(show).collect();
@@ -252,14 +251,13 @@ pub async fn v2_single(
     let cache = state.cache.clone();
     let make = || -> Making {
         Box::pin(async move {
-            let db = state.db.read();
-            let post =
-                store::by_slug(db, &slug, selection.columns(), viewer.as_ref(), state.clock.now()).await?;
-            let posts = [post.ok_or_else(no_such_post)?];
-            let related = Related::load(db, &posts, Wanted::from(&selection)).await?;
+            let (db, now) = (state.db.read(), state.clock.now());
+            let (columns, wanted) = (selection.columns(), Wanted::from(&selection));
+            let found = store::by_slug(db, &slug, columns, wanted, viewer.as_ref(), now).await?;
+            let (post, related) = found.ok_or_else(no_such_post)?;
             let links = Links { base: &state.public_url };
-            let data = v2::V2Post { post: &posts[0], related: &related, selection: &selection, links };
-            Ok(Made::json(&Versioned::new(data), related.changes(&posts)))
+            let data = v2::V2Post { post: &post, related: &related, selection: &selection, links };
+            Ok(Made::json(&Versioned::new(data), related.changes([&post])))
         })
     };
     let answered = cache.answer(&caller, Shelf::V2Detail, key, make).await;

@@ -1,15 +1,15 @@
-//! Decides how what belongs to posts is read: one statement per relation, whatever the number of posts.
+//! Decides how what belongs to posts is read: beside them, in one cell for each relation.
 
 use std::collections::{BTreeSet, HashMap};
 
-use sea_query::{Expr, ExprTrait, Order, Query, SelectStatement};
+use sea_query::{Expr, ExprTrait, Query, SelectStatement};
 
-use super::Post;
 use super::selection::Selection;
+use super::{Post, TABLE};
 use crate::authors::{self, Author};
 use crate::categories::{self, Category};
 use crate::changes::Tag as Change;
-use crate::db::{Error, Reader};
+use crate::db::{Cells, Dialect, Error, Reader};
 use crate::fields::{Fields, Resource};
 use crate::tags::{self, Tag};
 
@@ -68,11 +68,17 @@ impl Related {
     }
 
     /// The tags of an answer that shows `posts` with what belongs to them.
-    pub fn changes(&self, posts: &[Post]) -> BTreeSet<Change> {
+    pub fn changes<'p>(&self, posts: impl IntoIterator<Item = &'p Post>) -> BTreeSet<Change> {
         let categories = self.categories.keys().chain(self.parents.keys()).copied().map(Change::Category);
         let authors = self.authors.keys().copied().map(Change::Author);
         let tags = self.tags.values().flatten().map(|tag| Change::Tag(tag.id));
-        posts.iter().map(|post| Change::Post(post.id)).chain(categories).chain(authors).chain(tags).collect()
+        posts
+            .into_iter()
+            .map(|post| Change::Post(post.id))
+            .chain(categories)
+            .chain(authors)
+            .chain(tags)
+            .collect()
     }
 
     /// Reads what `wanted` names of what belongs to one post that has these tags, written already or not.
@@ -81,120 +87,186 @@ impl Related {
     ///
     /// Those of the database.
     pub async fn of_one(db: Reader<'_>, post: &Post, tags: &[i64], wanted: Wanted) -> Result<Self, Error> {
-        let without_tags = Wanted { tags: None, ..wanted };
-        let mut related = Self::load(db, std::slice::from_ref(post), without_tags).await?;
-        if let Some(fields) = wanted.tags.filter(|_| !tags.is_empty()) {
-            let mut select = by_id::<Tag>(tags::TABLE, fields, tags.to_vec());
-            select.order_by("name", Order::Asc);
-            for row in db.all(&select).await? {
-                let mut cells = row.cells();
-                let id = cells.take()?;
-                related.tags.entry(post.id).or_default().push(Tag::read(id, fields, &mut cells)?);
-            }
+        let mut related = Self::default();
+        let select = Query::select().exprs(wanted.cells_of(Of::One(post, tags), db.dialect())).take();
+        if let Some(row) = db.first(&select).await? {
+            related.take(post, wanted, &mut row.cells())?;
         }
         Ok(related)
     }
 
-    /// Reads what `wanted` names of what belongs to `posts`.
+    /// Reads what `wanted` names of what belongs to `posts`, which were read before.
     ///
     /// # Errors
     ///
     /// Those of the database.
     pub async fn load(db: Reader<'_>, posts: &[Post], wanted: Wanted) -> Result<Self, Error> {
         let mut related = Self::default();
+        let posts: HashMap<i64, &Post> = posts.iter().map(|post| (post.id, post)).collect();
         if posts.is_empty() {
             return Ok(related);
         }
-        if let Some(fields) = wanted.category {
-            let ids = distinct(posts.iter().map(|post| post.category_id));
-            related.categories = categories(db, fields, ids).await?;
-        }
-        if let Some(fields) = wanted.parent {
-            let ids = distinct(related.categories.values().filter_map(|category| category.parent_id));
-            if !ids.is_empty() {
-                related.parents = categories(db, fields, ids).await?;
-            }
-        }
-        if let Some(fields) = wanted.author {
-            let ids = distinct(posts.iter().map(|post| post.author_id));
-            for row in db.all(&by_id::<Author>(authors::TABLE, fields, ids)).await? {
-                let mut cells = row.cells();
-                let id = cells.take()?;
-                related.authors.insert(id, Author::read(id, fields, &mut cells)?);
-            }
-        }
-        if let Some(fields) = wanted.tags {
-            for row in db.all(&tags_of(fields, distinct(posts.iter().map(|post| post.id)))).await? {
-                let mut cells = row.cells();
-                let post: i64 = cells.take()?;
-                let id = cells.take()?;
-                related.tags.entry(post).or_default().push(Tag::read(id, fields, &mut cells)?);
+        let select = Query::select()
+            .column("id")
+            .exprs(wanted.cells(db.dialect()))
+            .from(TABLE)
+            .and_where(Expr::col("id").is_in(posts.keys().copied()))
+            .take();
+        for row in db.all(&select).await? {
+            let mut cells = row.cells();
+            if let Some(post) = posts.get(&cells.take()?) {
+                related.take(post, wanted, &mut cells)?;
             }
         }
         Ok(related)
     }
-}
 
-async fn categories(db: Reader<'_>, fields: Fields, ids: Vec<i64>) -> Result<HashMap<i64, Category>, Error> {
-    let mut found = HashMap::with_capacity(ids.len());
-    for row in db.all(&by_id::<Category>(categories::TABLE, fields, ids)).await? {
-        let mut cells = row.cells();
-        let id = cells.take()?;
-        found.insert(id, Category::read(id, fields, &mut cells)?);
+    /// Takes in what belongs to `post` from the cells that [`Wanted::cells`] asked for.
+    ///
+    /// # Errors
+    ///
+    /// When they are not there.
+    pub fn take(&mut self, post: &Post, wanted: Wanted, cells: &mut Cells<'_>) -> Result<(), Error> {
+        if let Some(fields) = wanted.category
+            && let Some(mut row) = cells.row()?
+        {
+            let id = row.take()?;
+            self.categories.insert(id, Category::read(id, fields, &mut row)?);
+        }
+        if let Some(fields) = wanted.parent
+            && let Some(mut row) = cells.row()?
+        {
+            let id = row.take()?;
+            self.parents.insert(id, Category::read(id, fields, &mut row)?);
+        }
+        if let Some(fields) = wanted.author
+            && let Some(mut row) = cells.row()?
+        {
+            let id = row.take()?;
+            self.authors.insert(id, Author::read(id, fields, &mut row)?);
+        }
+        if let Some(fields) = wanted.tags {
+            let tags: Result<Vec<Tag>, Error> =
+                cells.rows()?.iter_mut().map(|row| Tag::read(row.take()?, fields, row)).collect();
+            self.tags.insert(post.id, tags?);
+        }
+        Ok(())
     }
-    Ok(found)
 }
 
-fn distinct(ids: impl Iterator<Item = i64>) -> Vec<i64> {
-    let mut ids: Vec<i64> = ids.collect();
-    ids.sort_unstable();
-    ids.dedup();
-    ids
+/// To which post something belongs.
+#[derive(Clone, Copy, Debug)]
+enum Of<'p> {
+    /// To each that a statement reads.
+    Each,
+    /// To this one, which has these tags.
+    One(&'p Post, &'p [i64]),
+}
+
+impl Of<'_> {
+    fn category(self) -> Expr {
+        match self {
+            Self::Each => Expr::col((TABLE, "category_id")),
+            Self::One(post, _) => Expr::val(post.category_id),
+        }
+    }
+
+    fn author(self) -> Expr {
+        match self {
+            Self::Each => Expr::col((TABLE, "author_id")),
+            Self::One(post, _) => Expr::val(post.author_id),
+        }
+    }
+
+    fn tags(self) -> Expr {
+        let id = Expr::col((tags::TABLE, "id"));
+        match self {
+            Self::Each => {
+                let theirs = Query::select()
+                    .column(("post_tags", "tag_id"))
+                    .from("post_tags")
+                    .and_where(Expr::col(("post_tags", "post_id")).equals((TABLE, "id")))
+                    .take();
+                id.in_subquery(theirs)
+            }
+            Self::One(_, tags) => id.is_in(tags.iter().copied()),
+        }
+    }
+}
+
+impl Wanted {
+    /// What a statement over posts reads beside each: one cell for each relation, read by [`Related::take`].
+    pub fn cells(self, dialect: Dialect) -> impl Iterator<Item = Expr> {
+        self.cells_of(Of::Each, dialect)
+    }
+
+    fn cells_of(self, of: Of<'_>, dialect: Dialect) -> impl Iterator<Item = Expr> {
+        let above = || {
+            let of_it = Expr::col(("below", "id")).eq(of.category());
+            let above = Query::select()
+                .column(("below", "parent_id"))
+                .from_as(categories::TABLE, "below")
+                .and_where(of_it)
+                .take();
+            subquery(above)
+        };
+        let category =
+            self.category.map(|fields| by_id::<Category>(categories::TABLE, fields, of.category(), dialect));
+        let parent = self.parent.map(|fields| by_id::<Category>(categories::TABLE, fields, above(), dialect));
+        let author = self.author.map(|fields| by_id::<Author>(authors::TABLE, fields, of.author(), dialect));
+        let tags = self.tags.map(|fields| {
+            let rows = dialect.rows(tags::TABLE, columns::<Tag>(fields), "name");
+            subquery(Query::select().expr(rows).from(tags::TABLE).and_where(of.tags()).take())
+        });
+        [category, parent, author, tags].into_iter().flatten()
+    }
+}
+
+fn by_id<R: Resource>(table: &'static str, fields: Fields, id: Expr, dialect: Dialect) -> Expr {
+    let row = dialect.row(table, columns::<R>(fields));
+    subquery(Query::select().expr(row).from(table).and_where(Expr::col((table, "id")).eq(id)).take())
 }
 
 /// The id, and those of the other fields that are wanted.
-fn by_id<R: Resource>(table: &'static str, fields: Fields, ids: Vec<i64>) -> SelectStatement {
-    let mut select = Query::select();
-    select.column("id").from(table).and_where(Expr::col("id").is_in(ids));
-    for field in fields.iter().filter(|field| *field != 0) {
-        select.column(R::FIELDS[field]);
-    }
-    select
+fn columns<R: Resource>(fields: Fields) -> impl Iterator<Item = &'static str> {
+    std::iter::once("id").chain(fields.iter().filter(|field| *field != 0).map(|field| R::FIELDS[field]))
 }
 
-fn tags_of(fields: Fields, posts: Vec<i64>) -> SelectStatement {
-    let mut select = Query::select();
-    select
-        .column(("post_tags", "post_id"))
-        .column((tags::TABLE, "id"))
-        .from("post_tags")
-        .inner_join(tags::TABLE, Expr::col((tags::TABLE, "id")).equals(("post_tags", "tag_id")))
-        .and_where(Expr::col(("post_tags", "post_id")).is_in(posts))
-        .order_by((tags::TABLE, "name"), Order::Asc);
-    for field in fields.iter().filter(|field| *field != 0) {
-        select.column((tags::TABLE, Tag::FIELDS[field]));
-    }
-    select
+fn subquery(select: SelectStatement) -> Expr {
+    Expr::SubQuery(None, Box::new(select.into()))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use sea_query::SqliteQueryBuilder;
+    use sea_query::{PostgresQueryBuilder, SqliteQueryBuilder};
+
+    fn beside(wanted: Wanted, dialect: Dialect) -> String {
+        let select = Query::select().exprs(wanted.cells(dialect)).from(TABLE).take();
+        match dialect {
+            Dialect::Sqlite => select.to_string(SqliteQueryBuilder),
+            Dialect::Postgres => select.to_string(PostgresQueryBuilder),
+        }
+    }
 
     #[test]
     fn a_relation_reads_only_the_fields_that_are_wanted() {
-        let mut fields = Fields::default();
-        fields.insert(1);
+        let name = Some(Fields::default().with(1));
         assert_eq!(
-            by_id::<Author>(authors::TABLE, fields, vec![3, 4]).to_string(SqliteQueryBuilder),
-            r#"SELECT "id", "name" FROM "authors" WHERE "id" IN (3, 4)"#
+            beside(Wanted { author: name, ..Wanted::default() }, Dialect::Sqlite),
+            "SELECT (SELECT json_array(\"authors\".\"id\", \"authors\".\"name\") FROM \"authors\" \
+             WHERE \"authors\".\"id\" = \"posts\".\"author_id\") FROM \"posts\""
         );
         assert_eq!(
-            tags_of(fields, vec![1]).to_string(SqliteQueryBuilder),
-            "SELECT \"post_tags\".\"post_id\", \"tags\".\"id\", \"tags\".\"name\" FROM \"post_tags\" \
-             INNER JOIN \"tags\" ON \"tags\".\"id\" = \"post_tags\".\"tag_id\" \
-             WHERE \"post_tags\".\"post_id\" IN (1) ORDER BY \"tags\".\"name\" ASC"
+            beside(Wanted { tags: name, ..Wanted::default() }, Dialect::Postgres),
+            "SELECT (SELECT json_agg(json_build_array(\"tags\".\"id\", \"tags\".\"name\") ORDER BY \"tags\".\"name\")::text \
+             FROM \"tags\" WHERE \"tags\".\"id\" IN (SELECT \"post_tags\".\"tag_id\" FROM \"post_tags\" \
+             WHERE \"post_tags\".\"post_id\" = \"posts\".\"id\")) FROM \"posts\""
         );
+    }
+
+    #[test]
+    fn nothing_is_read_of_what_is_not_wanted() {
+        assert_eq!(Wanted::default().cells(Dialect::Sqlite).count(), 0);
     }
 }

@@ -6,6 +6,7 @@ use axum::response::Response;
 use http::Uri;
 use serde_json::{Value, json};
 
+use super::relations::Wanted;
 use super::{Column, Columns, handlers, store};
 use crate::answer;
 use crate::error::ApiError;
@@ -27,7 +28,8 @@ pub async fn stats(
     let slug = handlers::known_slug(slug)?;
     let (db, now) = (state.db.read(), state.clock.now());
     let columns = Columns::of(&[Column::Id, Column::ViewCount]);
-    let post = store::by_slug(db, &slug, columns, None, now).await?.ok_or_else(handlers::no_such_post)?;
+    let found = store::by_slug(db, &slug, columns, Wanted::default(), None, now).await?;
+    let (post, _) = found.ok_or_else(handlers::no_such_post)?;
     let series = series(db, post.id, now).await?;
     let hours: Vec<Value> =
         series.hours.iter().map(|(hour, views)| json!({ "hour": hour, "views": views })).collect();

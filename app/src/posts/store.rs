@@ -5,13 +5,14 @@ use std::ops::RangeInclusive;
 use sea_query::{Asterisk, Cond, Expr, ExprTrait, Func, JoinType, Order as SqlOrder, Query, SelectStatement};
 
 use super::filter::Filter;
+use super::relations::{Related, Wanted};
 use super::{Column, Columns, Order, Post, Sort, TABLE};
-use crate::db::{Dialect, Error, Reader, dialect};
+use crate::db::{Cells, Dialect, Error, Reader, dialect};
 use crate::identity::Identity;
 use crate::moment::Moment;
 use crate::page::cursor::{Place, Rank};
 use crate::page::keyset::{self, Page};
-use crate::page::{Direction, Offset};
+use crate::page::{Direction, Offset, Stretch};
 
 /// One list, as a client asked for it.
 #[derive(Clone, Debug)]
@@ -22,32 +23,67 @@ pub struct List {
     pub order: Order,
     /// Which columns of them.
     pub columns: Columns,
+    /// What is read of what belongs to them.
+    pub wanted: Wanted,
 }
+
+/// Posts, and what belongs to them.
+#[derive(Debug, Default)]
+pub struct Found {
+    /// The posts, in order.
+    pub posts: Vec<Post>,
+    /// What belongs to them, as far as it was wanted.
+    pub related: Related,
+}
+
+impl Found {
+    /// Takes in a post from the cells of its row, which may be followed by others.
+    fn take(&mut self, list: &List, cells: &mut Cells<'_>) -> Result<(), Error> {
+        let post = Post::take(cells, list.columns)?;
+        self.related.take(&post, list.wanted, cells)?;
+        self.posts.push(post);
+        Ok(())
+    }
+}
+
+/// A page that begins so far in is reached from the front and counts its list in the same statement.
+const NEAR: u64 = 1_000;
 
 /// The page `offset` and the number of posts in the whole list.
 ///
 /// # Errors
 ///
 /// Those of the database.
-pub async fn page(
-    db: Reader<'_>,
-    list: &List,
-    offset: Offset,
-    now: Moment,
-) -> Result<(Vec<Post>, u64), Error> {
-    let total = match db.first(&count_statement(&list.filter, now, db.dialect())).await? {
+pub async fn page(db: Reader<'_>, list: &List, offset: Offset, now: Moment) -> Result<(Found, u64), Error> {
+    let dialect = db.dialect();
+    if offset.skipped() <= NEAR {
+        let mut select = page_statement(list, offset.from_the_front(), now, dialect);
+        select.expr(Expr::SubQuery(None, Box::new(count_statement(&list.filter, now, dialect).into())));
+        let (mut found, mut total) = (Found::default(), None);
+        for row in db.all(&select).await? {
+            let mut cells = row.cells();
+            found.take(list, &mut cells)?;
+            total = Some(cells.take::<i64>()?.unsigned_abs());
+        }
+        if let Some(total) = total {
+            return Ok((found, total));
+        }
+    }
+    let total = match db.first(&count_statement(&list.filter, now, dialect)).await? {
         Some(row) => row.cells().take::<i64>()?.unsigned_abs(),
         None => 0,
     };
     if offset.skipped() >= total {
-        return Ok((Vec::new(), total));
+        return Ok((Found::default(), total));
     }
-    let rows = db.all(&page_statement(list, offset, total, now, db.dialect())).await?;
-    let posts: Result<Vec<Post>, Error> = rows.iter().map(|row| Post::read(row, list.columns)).collect();
-    Ok((posts?, total))
+    let mut found = Found::default();
+    for row in db.all(&page_statement(list, offset.stretch(total), now, dialect)).await? {
+        found.take(list, &mut row.cells())?;
+    }
+    Ok((found, total))
 }
 
-/// The page of `limit` posts at `from`, or the first one.
+/// The page of `limit` posts at `from`, or the first one, and what belongs to them.
 ///
 /// # Errors
 ///
@@ -58,25 +94,29 @@ pub async fn keyset_page(
     limit: u64,
     from: Option<&Place>,
     now: Moment,
-) -> Result<Page<Post>, Error> {
+) -> Result<(Page<Post>, Related), Error> {
     let (statement, columns) = keyset_statement(list, limit, from, now, db.dialect());
-    let rows = db.all(&statement).await?;
-    let ranked: Result<Vec<(Post, i64)>, Error> = rows
-        .iter()
-        .map(|row| {
-            let mut cells = row.cells();
-            Ok((Post::take(&mut cells, columns)?, cells.take()?))
-        })
-        .collect();
+    let mut related = Related::default();
+    let mut ranked = Vec::new();
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    for row in db.all(&statement).await? {
+        let mut cells = row.cells();
+        let post = Post::take(&mut cells, columns)?;
+        let rank = cells.take()?;
+        // The last one only tells that there are more.
+        if ranked.len() < limit {
+            related.take(&post, list.wanted, &mut cells)?;
+        }
+        ranked.push((post, rank));
+    }
     let Order { direction, edition, .. } = list.order;
     let place = |(post, rank): &(Post, i64)| (Rank::Number(*rank), post.id);
-    let page = keyset::assemble(ranked?, limit, direction, from, edition, place);
+    let page = keyset::assemble(ranked, limit, direction, from, edition, place);
     let rows = page.rows.into_iter().map(|(post, _)| post).collect();
-    Ok(Page { rows, next: page.next, previous: page.previous })
+    Ok((Page { rows, next: page.next, previous: page.previous }, related))
 }
 
-/// The post with this slug, if the public or `viewer` may see it.
+/// The post with this slug and what belongs to it, if the public or `viewer` may see it.
 ///
 /// # Errors
 ///
@@ -85,14 +125,19 @@ pub async fn by_slug(
     db: Reader<'_>,
     slug: &str,
     columns: Columns,
+    wanted: Wanted,
     viewer: Option<&Identity>,
     now: Moment,
-) -> Result<Option<Post>, Error> {
+) -> Result<Option<(Post, Related)>, Error> {
     let mut select = selected(columns);
-    select.and_where(Expr::col((TABLE, "slug")).eq(slug));
+    select.exprs(wanted.cells(db.dialect())).and_where(Expr::col((TABLE, "slug")).eq(slug));
     seen_by(&mut select, viewer, now);
-    let row = db.first(&select).await?;
-    row.map(|row| Post::read(&row, columns)).transpose()
+    let Some(row) = db.first(&select).await? else { return Ok(None) };
+    let mut cells = row.cells();
+    let post = Post::take(&mut cells, columns)?;
+    let mut related = Related::default();
+    related.take(&post, wanted, &mut cells)?;
+    Ok(Some((post, related)))
 }
 
 /// The slug that the post which once had `slug` has now, if the public or `viewer` may see it.
@@ -273,10 +318,9 @@ fn count_statement(filter: &Filter, now: Moment, dialect: Dialect) -> SelectStat
     select
 }
 
-/// The page of a list of `total` posts. What is left out is counted off in the index, from the end that is nearer, so
-/// that the last page costs what the first costs; only the rows of the page are then looked up.
-fn page_statement(list: &List, offset: Offset, total: u64, now: Moment, dialect: Dialect) -> SelectStatement {
-    let stretch = offset.stretch(total);
+/// A page by number. What is left out is counted off in the index, from the end that is nearer, so that the last page
+/// costs what the first costs; only the rows of the page are then looked up.
+fn page_statement(list: &List, stretch: Stretch, now: Moment, dialect: Dialect) -> SelectStatement {
     let direction = list.order.direction;
     // The index has this copy of the id.
     let mut ids = Query::select().column(dialect::TIE).from(TABLE).take();
@@ -285,12 +329,13 @@ fn page_statement(list: &List, offset: Offset, total: u64, now: Moment, dialect:
     ordered(&mut ids, list.order, if stretch.is_from_the_end { direction.reversed() } else { direction });
     ids.limit(stretch.rows).offset(stretch.skipped);
     let mut select = selected(list.columns);
-    select.and_where(Expr::col("id").in_subquery(ids));
+    select.exprs(list.wanted.cells(dialect)).and_where(Expr::col("id").in_subquery(ids));
     ordered(&mut select, list.order, direction);
     select
 }
 
-/// The statement, and its columns: those of the list with the id. What is sorted by comes behind them.
+/// The statement, and its columns: those of the list with the id. What is sorted by comes behind them, then what belongs
+/// to the posts.
 fn keyset_statement(
     list: &List,
     limit: u64,
@@ -303,7 +348,7 @@ fn keyset_statement(
     let mut columns = list.columns;
     columns.insert(Column::Id);
     let mut select = selected(columns);
-    select.column(list.order.column());
+    select.column(list.order.column()).exprs(list.wanted.cells(dialect));
     // Reading towards the past from a place in it, the moment has come for all that follow; saying so again
     // would give the database two upper ends to choose from, and it may begin at the wrong one.
     if from.is_some() && sort == Sort::PublishedAt && reading == Direction::Descending {

@@ -138,13 +138,13 @@ async fn a_list_of_any_size_takes_the_same_statements() {
         ("/api/v1/tags", 2),
         ("/api/v1/categories/towers", 3),
         ("/api/v1/authors/ada", 1),
-        // The category, the count, the posts, and three relations.
-        ("/api/v1/categories/towers/posts?per_page=50", 6),
+        // The category, then its posts.
+        ("/api/v1/categories/towers/posts?per_page=50", 2),
         ("/api/v2/categories?limit=100&include=parent,children", 3),
         ("/api/v2/categories?limit=100", 1),
         ("/api/v2/tags?limit=100", 1),
         ("/api/v2/authors?limit=100", 1),
-        ("/api/v2/posts?limit=100&include=category.parent,author,tags", 5),
+        ("/api/v2/posts?limit=100&include=category.parent,author,tags", 1),
     ] {
         let before = site.reads();
         site.json(path).await;

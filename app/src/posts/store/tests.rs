@@ -13,7 +13,7 @@ const NOW: Moment = Moment(1000);
 
 fn list(sort: Sort, direction: Direction, columns: &[Column]) -> List {
     let order = Order { sort, direction, edition: 0 };
-    List { filter: Filter::default(), order, columns: Columns::of(columns) }
+    List { filter: Filter::default(), order, columns: Columns::of(columns), wanted: Wanted::default() }
 }
 
 fn newest(columns: &[Column]) -> List {
@@ -73,7 +73,7 @@ fn filters_by_name_are_looked_up_in_the_same_statement() {
 #[test]
 fn only_the_rows_of_a_page_by_number_are_looked_up() {
     let list = newest(&[Column::Title]);
-    let select = page_statement(&list, Offset { number: 10, size: 10 }, 95, NOW, Dialect::Sqlite);
+    let select = page_statement(&list, Offset { number: 10, size: 10 }.stretch(95), NOW, Dialect::Sqlite);
     assert_eq!(
         select.to_string(SqliteQueryBuilder),
         "SELECT \"title\" FROM \"posts\" WHERE \"id\" IN (SELECT \"tie\" FROM \"posts\" WHERE \"status\" = 'published' \
@@ -150,7 +150,8 @@ async fn counting_and_filtering_stay_in_an_index() {
         assert!(count.starts_with(&format!("SEARCH posts USING COVERING INDEX {index} ")), "{count}");
         let list = List { filter, ..newest(&Column::ALL) };
         for number in [1, 3, 700] {
-            let select = page_statement(&list, Offset { number, size: 15 }, 10_500, NOW, Dialect::Sqlite);
+            let select =
+                page_statement(&list, Offset { number, size: 15 }.stretch(10_500), NOW, Dialect::Sqlite);
             let page = plan(&mut connection, &select).await;
             assert!(page.starts_with("SEARCH posts USING INTEGER PRIMARY KEY (rowid=?); "), "{page}");
             // SQLite goes from the index to a row only when it needs something of it: not while it counts off.

@@ -102,7 +102,7 @@ async fn among_a_million_posts_the_page_at_the_end_costs_what_the_first_costs() 
     for (word, sort) in Sort::WORDS {
         for direction in [Direction::Descending, Direction::Ascending] {
             let order = Order { sort, direction, edition: 1 };
-            let list = List { filter: Filter::default(), order, columns };
+            let list = List { filter: Filter::default(), order, columns, wanted: Wanted::default() };
             let by_cursor = async |from: Option<&Place>, connection: &mut PgConnection| {
                 let (select, _) = keyset_statement(&list, 20, from, LATER, Dialect::Postgres);
                 cost(connection, &select).await
@@ -135,7 +135,8 @@ async fn among_a_million_posts_the_page_at_the_end_costs_what_the_first_costs() 
             }
             let by_number = async |number: i64, connection: &mut PgConnection| {
                 let offset = Offset { number: number.unsigned_abs(), size: 20 };
-                let select = page_statement(&list, offset, POSTS.unsigned_abs(), LATER, Dialect::Postgres);
+                let select =
+                    page_statement(&list, offset.stretch(POSTS.unsigned_abs()), LATER, Dialect::Postgres);
                 cost(connection, &select).await
             };
             let first = by_number(1, &mut connection).await;
@@ -162,7 +163,7 @@ async fn by_filters(connection: &mut PgConnection, columns: Columns) {
         (Filter { author: vec![Which::Id(7)], ..Filter::default() }, "posts_by_author"),
     ] {
         let order = Order { sort: Sort::PublishedAt, direction: Direction::Descending, edition: 0 };
-        let list = List { filter, order, columns };
+        let list = List { filter, order, columns, wanted: Wanted::default() };
         let (select, _) = keyset_statement(&list, 20, None, LATER, Dialect::Postgres);
         let page = cost(connection, &select).await;
         assert!(page.plan.contains(&format!("Index Scan {index} ")) && page.sorted < 1.0, "{page:?}");
