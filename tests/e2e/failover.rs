@@ -46,7 +46,8 @@ fn a_backend_that_refuses_costs_no_request_and_takes_its_share_again() {
     wait_until_up(&edge, "app-2", false);
     backends[1].accept();
     wait_until_up(&edge, "app-2", true);
-    load.wait_for(50);
+    // What failed lately counts against it for some seconds.
+    load.wait_for(1200);
     load.take_report().assert_all_ok();
     load.wait_for(600);
     let report = load.stop();

@@ -109,7 +109,8 @@ fn the_first_example_does_what_nginxs_does() {
         let values: Vec<&str> = fields.map(|(_, value)| value.as_str()).collect();
         assert_eq!(values, [expected], "{name}");
     }
-    // proxy_next_upstream, for each of its words, and max_fails after three of them.
+    // proxy_next_upstream, for each of its words, and max_fails after three of them: before a probe has its say.
+    backends[0].answer_on("/api/health", Reply::ok("well"));
     for (n, reply) in [Reply::status(500), Reply::status(502), Reply::status(503)].into_iter().enumerate() {
         backends[0].answer(reply);
         for _ in 0..6 {

@@ -247,19 +247,28 @@ mod tests {
     async fn who_shares_a_socket_gets_a_share_of_the_connections() {
         let (address, mut sources) = three(100);
         sources.iter().for_each(Source::begin);
-        let mut open = Vec::new();
-        let mut shares = [0; 3];
-        for _ in 0..60 {
-            open.push(TcpStream::connect(address).unwrap());
+        let mut arrival = async || {
+            let client = TcpStream::connect(address).unwrap();
             let [one, two, three] = sources.get_disjoint_mut([0, 1, 2]).unwrap();
             let (by, arrived) = tokio::select! {
                 arrived = one.next() => (0, arrived),
                 arrived = two.next() => (1, arrived),
                 arrived = three.next() => (2, arrived),
             };
+            (client, by, arrived.unwrap())
+        };
+        // Until each of them is there.
+        let mut begun = [false; 3];
+        while begun != [true; 3] {
+            begun[arrival().await.1] = true;
+        }
+        let mut open = Vec::new();
+        let mut shares = [0; 3];
+        for _ in 0..60 {
+            let (client, by, arrived) = arrival().await;
             shares[by] += 1;
             // Its place is held, as that of a connection that stays.
-            arrived.unwrap().place.forget();
+            open.push((client, arrived));
         }
         assert!(shares.iter().all(|share| *share >= 10), "{shares:?}");
     }
