@@ -1,6 +1,6 @@
 //! Decides what a category shows; categories nest through `parent_id`.
 
-use sea_query::{Asterisk, Expr, ExprTrait, Func, Query};
+use sea_query::{Expr, ExprTrait, Func, Query};
 use serde::ser::SerializeMap;
 
 use crate::db::{Cells, Error};
@@ -78,19 +78,19 @@ impl Category {
         Ok(category)
     }
 
-    /// What stands for a field in a statement. Posts are counted in the index of their category.
+    /// What stands for a field in a statement. The number of its posts is kept.
     pub fn column(field: usize) -> Expr {
         if field < NESTED {
             return Expr::col((TABLE, Self::FIELDS[field]));
         }
-        let count = Query::select()
-            .expr(Func::count(Expr::col(Asterisk)))
-            .from("posts")
-            .and_where(Expr::col(("posts", "category_id")).equals((TABLE, "id")))
-            .and_where(Expr::col(("posts", "status")).eq("published"))
-            .and_where(Expr::col(("posts", "deleted_at")).is_null())
+        let number = Query::select()
+            .column(("post_counts", "number"))
+            .from("post_counts")
+            .and_where(Expr::col(("post_counts", "scope")).eq("category"))
+            .and_where(Expr::col(("post_counts", "id")).equals((TABLE, "id")))
             .take();
-        Expr::SubQuery(None, Box::new(count.into()))
+        // There is none for a category that never had a post.
+        Func::coalesce([Expr::SubQuery(None, Box::new(number.into())), Expr::val(0)]).into()
     }
 }
 

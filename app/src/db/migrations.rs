@@ -41,6 +41,7 @@ const ALL: &[Step] = &[
     step!(30, "alerts", "0030_alerts.sql"),
     step!(50, "timelines", "0050_timelines.sql"),
     step!(60, "causes", "0060_causes.sql"),
+    step!(70, "counts", "0070_counts.sql"),
 ];
 
 /// Where the applied ones are recorded.

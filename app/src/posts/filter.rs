@@ -165,7 +165,7 @@ impl Filter {
 }
 
 /// The id itself, or a look-up that the database does once; an unknown name matches nothing.
-fn id_of(which: &Which, table: &'static str, name_column: &'static str) -> Expr {
+pub(super) fn id_of(which: &Which, table: &'static str, name_column: &'static str) -> Expr {
     match which {
         Which::Id(id) => Expr::val(*id),
         Which::Name(name) => {

@@ -6,6 +6,7 @@ mod cache;
 mod catalog;
 mod changes;
 mod connections;
+mod counting;
 mod documents;
 mod errors;
 mod health;

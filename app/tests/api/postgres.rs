@@ -7,6 +7,7 @@
 mod cache;
 mod catalog;
 mod changes;
+mod counting;
 mod documents;
 mod errors;
 mod health;

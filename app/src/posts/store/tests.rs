@@ -61,7 +61,7 @@ fn filters_by_name_are_looked_up_in_the_same_statement() {
         ..Filter::default()
     };
     assert_eq!(
-        count_statement(&filter, NOW, Dialect::Sqlite).to_string(SqliteQueryBuilder),
+        count::one_by_one(&filter, NOW, Dialect::Sqlite).to_string(SqliteQueryBuilder),
         "SELECT COUNT(*) FROM \"posts\" WHERE \"status\" = 'published' AND \"deleted_at\" IS NULL \
          AND \"published_at\" <= 1000 \
          AND \"category_id\" = (SELECT \"categories\".\"id\" FROM \"categories\" WHERE \"categories\".\"slug\" = 'towers') \
@@ -146,7 +146,7 @@ async fn counting_and_filtering_stay_in_an_index() {
         (Filter { author: vec![Which::Name("ada".into())], ..Filter::default() }, "posts_by_author"),
         (Filter { tag: one("maps"), ..Filter::default() }, "posts_by_date"),
     ] {
-        let count = plan(&mut connection, &count_statement(&filter, NOW, Dialect::Sqlite)).await;
+        let count = plan(&mut connection, &count::one_by_one(&filter, NOW, Dialect::Sqlite)).await;
         assert!(count.starts_with(&format!("SEARCH posts USING COVERING INDEX {index} ")), "{count}");
         let list = List { filter, ..newest(&Column::ALL) };
         for number in [1, 3, 700] {

@@ -167,8 +167,17 @@ async fn by_filters(connection: &mut PgConnection, columns: Columns) {
         let (select, _) = keyset_statement(&list, 20, None, LATER, Dialect::Postgres);
         let page = cost(connection, &select).await;
         assert!(page.plan.contains(&format!("Index Scan {index} ")) && page.sorted < 1.0, "{page:?}");
-        let count = cost(connection, &count_statement(&list.filter, LATER, Dialect::Postgres)).await;
+        let count = count::one_by_one(&list.filter, LATER, Dialect::Postgres);
+        let count = cost(connection, &count).await;
         println!("{index}: a page {} pages, counting {}", page.buffers, count.buffers);
         assert!(count.plan.contains("Index Only Scan"), "{count:?}");
+        let kept = Query::select().expr(count::number(&list.filter, LATER, Dialect::Postgres)).take();
+        let kept = cost(connection, &kept).await;
+        println!("{index}: the kept number {} pages", kept.buffers);
+        assert!(kept.buffers <= 24, "{kept:?}");
     }
+    let all = Query::select().expr(count::number(&Filter::default(), LATER, Dialect::Postgres)).take();
+    let all = cost(connection, &all).await;
+    println!("the kept number of all {} pages", all.buffers);
+    assert!(all.buffers <= 24, "{all:?}");
 }
