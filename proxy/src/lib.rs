@@ -7,6 +7,7 @@
 pub mod certificate;
 pub mod config;
 pub mod handover;
+pub mod import_nginx;
 pub mod server;
 pub mod token;
 

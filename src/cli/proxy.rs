@@ -29,6 +29,16 @@ pub(super) enum Command {
     /// Check a configuration: every problem at once, with line and column.
     #[command(after_help = "Example:\n  cirque proxy check -c conf/proxy.toml")]
     Check(File),
+    /// Turn a configuration of nginx into one of the edge, and name every directive that it cannot carry over.
+    #[command(
+        name = "import-nginx",
+        after_help = "The configuration goes to standard output; with something left out, the exit code is 3.\n\n\
+Example:\n  cirque proxy import-nginx /etc/nginx/nginx.conf > conf/site.toml"
+    )]
+    ImportNginx {
+        /// The file; those that it includes are read too.
+        file: PathBuf,
+    },
     /// Show what the file would change in the running edge, in words.
     #[command(after_help = "Example:\n  cirque proxy diff")]
     Diff(Remote),
@@ -190,6 +200,7 @@ pub(super) fn run(command: Command) -> Result<(), Failure> {
     match command {
         Command::Run { file, take_over } => start(&file.config, take_over),
         Command::Check(File { config }) => check(&config),
+        Command::ImportNginx { file } => import_nginx(&file),
         Command::Diff(remote) => remote.diff(),
         Command::Reload { remote, why } => remote.reload(&why),
         Command::History(remote) => remote.history(),
@@ -244,6 +255,23 @@ fn check(path: &std::path::Path) -> Result<(), Failure> {
         counted(backends, "backend"),
     ));
     Ok(())
+}
+
+fn import_nginx(path: &std::path::Path) -> Result<(), Failure> {
+    let refused =
+        |what: String| Failure::Refused(format!("{what}\nWhat stands where: docs/guides/from-nginx.md"));
+    let imported =
+        cirque_proxy::import_nginx::import(path).map_err(|problem| refused(problem.to_string()))?;
+    say(imported.toml.trim_end());
+    if imported.problems.is_empty() {
+        return Ok(());
+    }
+    let problems: Vec<String> = imported.problems.iter().map(ToString::to_string).collect();
+    Err(refused(format!(
+        "{} could not be carried over:\n{}",
+        counted(problems.len(), "thing"),
+        problems.join("\n")
+    )))
 }
 
 fn counted(count: usize, noun: &str) -> String {

@@ -133,3 +133,22 @@ fn the_first_example_does_what_nginxs_does() {
     backends[1].refuse();
     edge.get("/refused").expect_status(200);
 }
+
+/// Imports a configuration of nginx; the exit code.
+fn import(file: &Path) -> (i32, Process) {
+    let mut import =
+        Process::cirque("import", &["proxy".as_ref(), "import-nginx".as_ref(), file.as_os_str()]);
+    (import.expect_exit(Duration::from_secs(15)), import)
+}
+
+#[test]
+fn nginxs_first_example_is_imported_whole_and_debians_default_says_what_it_serves_from_files() {
+    let folder = tempfile::tempdir().expect("the temporary directory is writable");
+    let file = folder.path().join("nginx.conf");
+    let example = &blocks(&read(GUIDE), "nginx")[0];
+    fs::write(&file, format!("events {{}}\nhttp {{\n{example}\n}}\n")).expect("it is writable");
+    assert_eq!(import(&file).0, 0, "{example}");
+    let (code, import) = import(Path::new("/etc/nginx/nginx.conf"));
+    assert_eq!(code, 3);
+    import.wait_for_line("`try_files` is not carried over", Duration::from_secs(5));
+}

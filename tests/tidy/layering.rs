@@ -33,7 +33,7 @@ const PROXY: Layers = Layers {
         &["metrics", "balance", "durable", "dial", "downstream"],
         &["respond"],
         &["retry"],
-        &["route", "limit", "descriptors", "compress", "proxy_header"],
+        &["route", "limit", "descriptors", "compress", "proxy_header", "import_nginx"],
         &["config"],
         &["certificate"],
     ],
