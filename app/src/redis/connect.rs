@@ -1,12 +1,13 @@
 //! Decides how a connection to Redis is made: to one server, to the one that sentinels name, or to a cluster.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
 use redis::cluster::ClusterClient;
 use redis::cluster_async::ClusterConnection;
-use redis::cluster_routing::{MultipleNodeRoutingInfo, ResponsePolicy, RoutingInfo, SingleNodeRoutingInfo};
+use redis::cluster_routing::{MultipleNodeRoutingInfo, RoutingInfo, SingleNodeRoutingInfo};
 use redis::{
     AsyncConnectionConfig, Client, ClientTlsConfig, Cmd, ConnectionAddr, ConnectionInfo, ErrorKind,
     IntoConnectionInfo, ProtocolVersion, RedisConnectionInfo, RedisError, RedisResult, TlsCertificates,
@@ -87,9 +88,12 @@ impl Link {
                 Err(RedisError::from((kind, "the server is a replica")))
             }
             Self::Cluster(connection) => {
-                let everyone = (MultipleNodeRoutingInfo::AllMasters, Some(ResponsePolicy::AllSucceeded));
-                let routing = RoutingInfo::MultiNode(everyone);
-                connection.clone().route_command(cmd("PING"), routing).await.map(drop)
+                // Of everybody for himself: the library asks those it is connected to, so who is missing shows only
+                // in how many answer and how many there are.
+                let routing = RoutingInfo::MultiNode((MultipleNodeRoutingInfo::AllMasters, None));
+                let mut command = cmd("CLUSTER");
+                command.arg("SLOTS");
+                every_primary_answered(&connection.clone().route_command(command, routing).await?)
             }
         }
     }
@@ -107,6 +111,31 @@ impl Link {
             }
         }
     }
+}
+
+/// Whether as many primaries answered `CLUSTER SLOTS` as any of them knows to have slots.
+fn every_primary_answered(answers: &Value) -> RedisResult<()> {
+    let Value::Map(answers) = answers else { return Err(missing()) };
+    for (_, answer) in answers {
+        if let Value::ServerError(error) = answer {
+            return Err(error.clone().into());
+        }
+        // Each stretch of slots: its first, its last, its primary (address, port, id), its replicas.
+        let Value::Array(stretches) = answer else { return Err(missing()) };
+        let primary = |stretch: &Value| match stretch {
+            Value::Array(stretch) => stretch.get(2).map(|primary| format!("{primary:?}")),
+            _ => None,
+        };
+        let primaries: BTreeSet<String> = stretches.iter().filter_map(primary).collect();
+        if primaries.len() > answers.len() {
+            return Err(missing());
+        }
+    }
+    Ok(())
+}
+
+fn missing() -> RedisError {
+    RedisError::from((ErrorKind::ClusterConnectionNotFound, "a primary of the cluster does not answer"))
 }
 
 /// Makes the connection for commands.
@@ -220,4 +249,43 @@ async fn read(path: &Path) -> Result<Vec<u8>, Trouble> {
     tokio::fs::read(path)
         .await
         .map_err(|error| Trouble::new(Reason::Denied, format!("could not read {}: {error}", path.display())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stretch(first: i64, primary: &str) -> Value {
+        let server = |id: &str| {
+            Value::Array(vec![
+                Value::BulkString(b"127.0.0.1".to_vec()),
+                Value::Int(1),
+                Value::BulkString(id.into()),
+            ])
+        };
+        Value::Array(vec![Value::Int(first), Value::Int(first + 9), server(primary), server("a replica")])
+    }
+
+    fn answers(of: &[&[&str]]) -> Value {
+        let each = |(n, primaries): (usize, &&[&str])| {
+            let stretches = (0..).step_by(10).zip(*primaries).map(|(first, primary)| stretch(first, primary));
+            (Value::Int(i64::try_from(n).unwrap_or_default()), Value::Array(stretches.collect()))
+        };
+        Value::Map(of.iter().enumerate().map(each).collect())
+    }
+
+    #[test]
+    fn a_cluster_is_well_when_as_many_primaries_answer_as_there_are() {
+        for (of, is_well) in [
+            (&[&["a", "b", "c"][..], &["a", "b", "c"], &["a", "b", "c"]][..], true),
+            // One owns two stretches.
+            (&[&["a", "b", "a"], &["a", "b", "a"]], true),
+            (&[&["a", "b", "c"], &["a", "b", "c"]], false),
+            // They do not agree yet.
+            (&[&["a", "b"], &["a", "b", "c"]], false),
+        ] {
+            assert_eq!(every_primary_answered(&answers(of)).is_ok(), is_well, "{of:?}");
+        }
+        assert!(every_primary_answered(&Value::Okay).is_err());
+    }
 }
