@@ -7,16 +7,17 @@ pub(crate) mod rules;
 
 use std::net::IpAddr;
 
+use http::header::{self, HeaderName};
 use ipnet::IpNet;
 
 /// Headers that speak for a client; from anyone untrusted they are removed.
-pub(crate) const FORWARDING: [&str; 6] = [
-    "x-forwarded-for",
-    "x-forwarded-proto",
-    "x-forwarded-host",
-    "x-forwarded-port",
-    "x-real-ip",
-    "forwarded",
+pub(crate) static FORWARDING: [HeaderName; 6] = [
+    HeaderName::from_static("x-forwarded-for"),
+    HeaderName::from_static("x-forwarded-proto"),
+    HeaderName::from_static("x-forwarded-host"),
+    HeaderName::from_static("x-forwarded-port"),
+    HeaderName::from_static("x-real-ip"),
+    header::FORWARDED,
 ];
 
 /// The longest X-Forwarded-For that is taken over from a trusted proxy, in addresses.

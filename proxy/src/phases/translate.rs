@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use cirque_shared::request_id;
 use cirque_shared::trace::Trace;
+use http::header::{self, HeaderName};
 use pingora::Result;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::proxy::Session;
@@ -16,6 +17,13 @@ use crate::exchange::Head;
 use crate::headers::{FORWARDING, Forwarded, forwarded};
 use crate::respond::Refusal;
 use crate::turn::Turn;
+
+// Known names are not parsed again for each request.
+static X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+static X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+static X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+static KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+static PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 
 /// Gives a request the times that it may take; `is_leaving`: it is the last of its connection.
 pub(super) fn bound(session: &mut Session, client: &Client, is_leaving: bool) {
@@ -33,15 +41,15 @@ pub(super) fn bound(session: &mut Session, client: &Client, is_leaving: bool) {
 /// What the request's head says, and what backends are told about its client.
 pub(super) fn head(session: &Session, edge: &Edge, turn: Option<&Turn>) -> (Head, Forwarded) {
     let request = session.req_header();
-    let text = |name: &str| String::from_utf8_lossy(session.get_header_bytes(name)).into_owned();
+    let text = |name: &HeaderName| String::from_utf8_lossy(session.get_header_bytes(name)).into_owned();
     let origin = turn.map(|turn| turn.origin.as_ref());
     let peer = origin.map_or(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), |origin| origin.peer);
     let is_tls = origin.is_some_and(|origin| origin.door.is_tls());
     let site = edge.site();
     let trusted = &site.config.trusted_proxies;
     let told =
-        forwarded(peer, trusted, &joined(request, "x-forwarded-for"), &text("x-forwarded-proto"), is_tls);
-    let given = session.get_header_bytes("x-request-id");
+        forwarded(peer, trusted, &joined(request, &X_FORWARDED_FOR), &text(&X_FORWARDED_PROTO), is_tls);
+    let given = session.get_header_bytes(&X_REQUEST_ID);
     let id = if request_id::is_acceptable(given) {
         String::from_utf8_lossy(given).into_owned()
     } else {
@@ -52,7 +60,10 @@ pub(super) fn head(session: &Session, edge: &Edge, turn: Option<&Turn>) -> (Head
         client: told.client,
         door: origin.map(|origin| Arc::clone(&origin.door)),
         method: request.method.as_str().to_owned(),
-        host: request.uri.authority().map_or_else(|| text("host"), |authority| authority.as_str().to_owned()),
+        host: request
+            .uri
+            .authority()
+            .map_or_else(|| text(&header::HOST), |authority| authority.as_str().to_owned()),
         path: request.uri.path().to_owned(),
         is_idempotent: request.method.is_idempotent(),
         trace: site.config.trace_context.then(|| edge.traces.decide(trace(request))),
@@ -62,7 +73,7 @@ pub(super) fn head(session: &Session, edge: &Edge, turn: Option<&Turn>) -> (Head
 }
 
 /// All values of a header that may come in several lines.
-pub(super) fn joined(request: &RequestHeader, name: &str) -> String {
+pub(super) fn joined(request: &RequestHeader, name: &HeaderName) -> String {
     let values = request.headers.get_all(name).iter();
     values.map(|value| String::from_utf8_lossy(value.as_bytes())).collect::<Vec<_>>().join(",")
 }
@@ -79,7 +90,7 @@ pub(super) fn remove_hop_by_hop(head: &mut ResponseHeader) {
     if head.status.as_u16() == 101 {
         return;
     }
-    let values = head.headers.get_all("connection").iter();
+    let values = head.headers.get_all(header::CONNECTION).iter();
     let nominated: Vec<String> = values
         .flat_map(|value| {
             String::from_utf8_lossy(value.as_bytes())
@@ -88,11 +99,13 @@ pub(super) fn remove_hop_by_hop(head: &mut ResponseHeader) {
                 .collect::<Vec<_>>()
         })
         .collect();
-    for name in nominated.iter().map(String::as_str).chain(["keep-alive", "proxy-connection"]) {
-        if !matches!(name, "content-length" | "transfer-encoding" | "connection" | "close" | "") {
-            head.remove_header(name);
+    for name in &nominated {
+        if !matches!(name.as_str(), "content-length" | "transfer-encoding" | "connection" | "close" | "") {
+            head.remove_header(name.as_str());
         }
     }
+    head.remove_header(&KEEP_ALIVE);
+    head.remove_header(&PROXY_CONNECTION);
 }
 
 /// Why a request is not served over this connection, whatever its route.
@@ -125,11 +138,14 @@ pub(super) fn tell(
     trace: Option<&Trace>,
 ) -> Result<()> {
     if !told.is_trusted {
-        for name in FORWARDING {
+        for name in &FORWARDING {
             request.remove_header(name);
         }
+        // Whom nobody speaks for is the whole chain.
+        request.insert_header("X-Real-IP", &told.chain)?;
+    } else {
+        request.insert_header("X-Real-IP", told.client.to_string())?;
     }
-    request.insert_header("X-Real-IP", told.client.to_string())?;
     request.insert_header("X-Forwarded-For", &told.chain)?;
     request.insert_header("X-Forwarded-Proto", told.proto)?;
     request.insert_header("X-Request-ID", id)?;
