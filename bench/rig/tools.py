@@ -92,8 +92,10 @@ def told(ask):
     said = {}
     for name, command in ask.items():
         done = subprocess.run(list(map(str, command)), capture_output=True, text=True)
-        said[name] = next((line.strip() for line in (done.stdout + done.stderr).splitlines() if line.strip()), "?")
+        line = next((line.strip() for line in (done.stdout + done.stderr).splitlines() if line.strip()), "?")
+        # Some begin with where they were found.
+        said[name] = line.removeprefix(str(command[0])).strip()
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True).stdout.strip()
-    changed = subprocess.run(["git", "status", "--porcelain"], cwd=ROOT, capture_output=True, text=True).stdout.strip()
+    changed = subprocess.run(["git", "status", "--porcelain", "--untracked-files=no"], cwd=ROOT, capture_output=True, text=True).stdout.strip()
     said["commit"] = commit + (" with changes" if changed else "")
     return said
