@@ -32,8 +32,8 @@ pub(super) enum Command {
     /// Turn a configuration of nginx into one of the edge, and name every directive that it cannot carry over.
     #[command(
         name = "import-nginx",
-        after_help = "The configuration goes to standard output; with something left out, the exit code is 3.\n\n\
-Example:\n  cirque proxy import-nginx /etc/nginx/nginx.conf > conf/site.toml"
+        after_help = "Example:\n  cirque proxy import-nginx /etc/nginx/nginx.conf > conf/site.toml\n\n\
+The configuration goes to standard output; with something left out, the exit code is 3."
     )]
     ImportNginx {
         /// The file; those that it includes are read too.
