@@ -52,10 +52,11 @@ impl Server {
         psql(self.address, "postgres", "SELECT pg_wal_replay_resume()");
     }
 
-    /// Waits until this replica has replayed what `primary` has written by now.
+    /// Waits until this replica has replayed what `primary` has committed by now. That may not be in its log yet: here it
+    /// commits without waiting for the disk.
     #[track_caller]
     pub fn wait_for(&self, primary: &Server) {
-        let place = sql::column(&primary.url(), "SELECT pg_current_wal_lsn()").remove(0);
+        let place = sql::column(&primary.url(), "SELECT pg_current_wal_insert_lsn()").remove(0);
         let has_it = format!("SELECT pg_last_wal_replay_lsn() >= '{place}'");
         let replayed = || sql::column(&self.url(), &has_it);
         eventually("the replica has caught up", START, replayed, |replayed| replayed == &["t"]);
