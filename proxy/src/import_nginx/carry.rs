@@ -5,7 +5,7 @@ mod scope;
 
 use super::draft::{Draft, Keys, Place};
 use super::read::Directive;
-use super::values::{list, quoted, rate, size, time};
+use super::values::{quoted, rate, size, time};
 use scope::{CLIENT, PASSED, Scope, is_of_places};
 
 /// Sets a key from a directive, or says that another one has set it to something else.
@@ -98,6 +98,8 @@ fn elsewhere(directive: &Directive, draft: &mut Draft) {
             }
             _ => bad_value(draft, directive),
         },
+        "http2" if word == "on" => {}
+        "limit_req_status" if word == "429" => {}
         "set_real_ip_from" => draft.trusted.push(word.to_owned()),
         "real_ip_header" if matches!(word, "X-Forwarded-For" | "proxy_protocol") => {}
         "access_log" if word == "off" => {
@@ -333,9 +335,7 @@ fn certificates(listen: &Directive, at: usize, server: &[Directive], draft: &mut
     }
 }
 
-/// Networks in TOML, without nginx's `all`.
-fn networks(found: &[&Directive]) -> Option<String> {
-    let named: Vec<String> =
-        found.iter().map(|directive| directive.word(0).to_owned()).filter(|word| word != "all").collect();
-    (!named.is_empty()).then(|| list(&named))
+/// Networks, without nginx's `all`.
+fn networks(found: &[&Directive]) -> Vec<String> {
+    found.iter().map(|directive| directive.word(0).to_owned()).filter(|word| word != "all").collect()
 }

@@ -49,6 +49,15 @@ fn each_directive_becomes_its_key() {
             "client_max_body_size = \"2097152\"",
         ),
         ("allow 10.0.0.0/8; deny all; location / { proxy_pass http://app; }", "allow = [\"10.0.0.0/8\"]"),
+        (
+            "allow 10.0.0.0/8; location / { proxy_pass http://app; }",
+            "allow = [\"10.0.0.0/8\", \"0.0.0.0/0\", \"::/0\"]",
+        ),
+        ("deny 10.0.0.1; allow all; location / { proxy_pass http://app; }", "deny = [\"10.0.0.1\"]"),
+        (
+            "deny 10.0.0.1; deny all; location / { proxy_pass http://app; }",
+            "deny = [\"0.0.0.0/0\", \"::/0\"]",
+        ),
         ("gzip on; location / { proxy_pass http://app; }", "compress = { encodings = [\"gzip\"]"),
         ("keepalive_timeout 65; location / { proxy_pass http://app; }", "keepalive_timeout = \"65s\""),
         ("server_name .example.com; location / { proxy_pass http://app; }", "\"*.example.com\""),
@@ -71,6 +80,8 @@ fn what_cannot_be_carried_over_is_named_with_its_line() {
         ),
         ("location / { proxy_pass http://app; }\nauth_basic x;", "nginx.conf:4: `auth_basic`"),
         ("location / { proxy_pass http://app/x; }", "nginx.conf:3: a path is replaced in whole segments"),
+        ("http2 off;", "nginx.conf:3: `http2` is not carried over"),
+        ("limit_req_status 503;", "nginx.conf:3: `limit_req_status` is not carried over"),
         ("location / { return 444; }", "nginx.conf:3: `return 444`"),
     ] {
         let imported = site(place);

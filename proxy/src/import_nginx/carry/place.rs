@@ -6,6 +6,9 @@ use crate::import_nginx::draft::{Draft, Keys, Route};
 use crate::import_nginx::read::Directive;
 use crate::import_nginx::values::{list, quoted, size, text, time};
 
+/// Every network.
+const EVERYBODY: [&str; 2] = ["0.0.0.0/0", "::/0"];
+
 /// The port that a server sends every request to with https, when it does nothing else.
 pub(super) fn only_to_https(server: &[Directive]) -> Option<u16> {
     let answering: Vec<&Directive> = server
@@ -307,13 +310,18 @@ fn headers(key: &str, rules: &[(&str, Vec<String>)], keys: &mut Keys) {
 
 fn limits(scope: &Scope<'_>, keys: &mut Keys, draft: &mut Draft) {
     let (allow, deny) = (scope.all("allow"), scope.all("deny"));
-    if let Some(allowed) = networks(allow) {
-        keys.put("allow", allowed);
+    let is_closed = deny.iter().any(|denied| denied.word(0) == "all");
+    let (mut allowed, mut denied) = (networks(allow), networks(deny));
+    // Whoever is named nowhere may come in nginx unless all are denied; here nobody may, where somebody is allowed.
+    match (is_closed, allowed.is_empty()) {
+        (true, true) => denied = EVERYBODY.map(str::to_owned).into(),
+        (false, false) => allowed.extend(EVERYBODY.map(str::to_owned)),
+        (true, false) | (false, true) => {}
     }
-    match networks(deny) {
-        Some(denied) => drop(keys.put("deny", denied)),
-        None if allow.is_empty() && !deny.is_empty() => drop(keys.put("deny", "[\"0.0.0.0/0\", \"::/0\"]")),
-        None => {}
+    for (key, named) in [("allow", allowed), ("deny", denied)] {
+        if !named.is_empty() {
+            keys.put(key, list(&named));
+        }
     }
     let mut names = Vec::new();
     for limit in scope.all("limit_req") {

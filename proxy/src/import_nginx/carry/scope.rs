@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::import_nginx::read::Directive;
 
 /// What has no meaning here: the edge does it always, by itself, or has no need of it.
-pub(super) const PASSED: [&str; 58] = [
+pub(super) const PASSED: [&str; 55] = [
     "accept_mutex",
     "chunked_transfer_encoding",
     "client_body_buffer_size",
@@ -19,13 +19,10 @@ pub(super) const PASSED: [&str; 58] = [
     "gzip_proxied",
     "gzip_static",
     "gzip_vary",
-    "http2",
     "ignore_invalid_headers",
     "keepalive",
     "limit_conn_log_level",
-    "limit_conn_status",
     "limit_req_log_level",
-    "limit_req_status",
     "load_module",
     "log_not_found",
     "merge_slashes",
