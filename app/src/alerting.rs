@@ -12,7 +12,6 @@ use cirque_shared::alert::watch::{NotSilenced, Source, samples};
 use cirque_shared::report::chain;
 use http::{HeaderMap, StatusCode, header};
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
 use serde_json::json;
 
 use crate::answer;
@@ -102,7 +101,7 @@ pub async fn silence(
     request: Request,
 ) -> Result<Response, ApiError> {
     admin(&identity)?;
-    let mut wanted: Wanted = read(request).await?;
+    let mut wanted: Wanted = body::read(request).await?;
     if wanted.author.is_empty() {
         wanted.author = format!("account {}", identity.author);
     }
@@ -151,7 +150,7 @@ pub async fn test(
     request: Request,
 ) -> Result<Response, ApiError> {
     admin(&identity)?;
-    let Tested { channel } = read(request).await?;
+    let Tested { channel } = body::read(request).await?;
     let outcomes = state.watch.test(channel.as_deref()).await;
     Ok(answer::secret(answer::json(&outcome(&outcomes))))
 }
@@ -179,12 +178,6 @@ fn outcome(outcomes: &[(&'static str, Outcome)]) -> serde_json::Value {
         json!({ "channel": channel, "outcome": outcome.word(), "why": why })
     };
     json!({ "channels": outcomes.iter().map(one).collect::<Vec<_>>() })
-}
-
-async fn read<T: DeserializeOwned>(request: Request) -> Result<T, ApiError> {
-    let bytes = body::bytes(request).await?;
-    serde_json::from_slice(&bytes)
-        .map_err(|error| ApiError::new(Code::InvalidFields, format!("The body cannot be used: {error}.")))
 }
 
 fn unreachable(error: &Unreachable) -> ApiError {

@@ -8,6 +8,7 @@ use axum::extract::Request;
 use bytes::Bytes;
 use http::header;
 use http_body_util::{BodyExt as _, LengthLimitError};
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use crate::error::{ApiError, Code};
@@ -131,6 +132,16 @@ pub async fn bytes(request: Request) -> Result<Bytes, ApiError> {
         ));
     }
     whole(request.into_body()).await
+}
+
+/// Reads a body of JSON that is known as a type of ours.
+///
+/// # Errors
+///
+/// As [`bytes`]; 422 for JSON of another shape.
+pub async fn read<T: DeserializeOwned>(request: Request) -> Result<T, ApiError> {
+    serde_json::from_slice(&bytes(request).await?)
+        .map_err(|error| ApiError::new(Code::InvalidFields, format!("The body cannot be used: {error}.")))
 }
 
 /// The whole of a body, within its limit.

@@ -41,8 +41,7 @@ pub async fn set(
     request: Request,
 ) -> Result<Response, ApiError> {
     let levels = admin(&identity, &uri)?;
-    let wanted: Wanted = serde_json::from_slice(&body::bytes(request).await?)
-        .map_err(|error| ApiError::new(Code::InvalidFields, format!("The body cannot be used: {error}.")))?;
+    let wanted: Wanted = body::read(request).await?;
     let by = format!("account {} over {}", identity.author, state.node.to_str().unwrap_or_default());
     let shown = levels.set(&wanted, &by);
     let refused = |refused| ApiError::new(Code::InvalidFields, format!("This cannot be set: {refused}."));

@@ -56,8 +56,7 @@ pub async fn add(
 ) -> Result<Response, ApiError> {
     identity.require_operator()?;
     Params::parse(uri.query(), &[]).finish()?;
-    let new: New = serde_json::from_slice(&body::bytes(request).await?)
-        .map_err(|error| ApiError::new(Code::InvalidFields, format!("The body cannot be used: {error}.")))?;
+    let new: New = body::read(request).await?;
     let unwanted = |unwanted: Unwanted| ApiError::new(Code::InvalidFields, format!("{unwanted}."));
     wanted(&state.outbound, &new.url, &new.events).map_err(unwanted)?;
     if store::list(state.db.read()).await?.len() >= MOST {
