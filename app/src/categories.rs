@@ -1,8 +1,9 @@
 //! Decides what a category shows; categories nest through `parent_id`.
 
-use sea_query::{Expr, ExprTrait, Func, Query};
+use sea_query::Expr;
 use serde::ser::SerializeMap;
 
+use crate::counts::Scope;
 use crate::db::{Cells, Error};
 use crate::fields::{Fields, Resource};
 use crate::moment::Moment;
@@ -83,14 +84,7 @@ impl Category {
         if field < NESTED {
             return Expr::col((TABLE, Self::FIELDS[field]));
         }
-        let number = Query::select()
-            .column(("post_counts", "number"))
-            .from("post_counts")
-            .and_where(Expr::col(("post_counts", "scope")).eq("category"))
-            .and_where(Expr::col(("post_counts", "id")).equals((TABLE, "id")))
-            .take();
-        // There is none for a category that never had a post.
-        Func::coalesce([Expr::SubQuery(None, Box::new(number.into())), Expr::val(0)]).into()
+        Scope::Category.number(Expr::col((TABLE, "id")))
     }
 }
 

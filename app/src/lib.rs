@@ -49,6 +49,7 @@ pub mod alerts;
 pub mod cause;
 pub mod changes;
 pub mod consistency;
+pub mod counts;
 pub mod db;
 pub mod events;
 pub mod jobs;

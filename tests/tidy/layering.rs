@@ -64,6 +64,7 @@ const APP: Layers = Layers {
             "changes",
             "client",
             "consistency",
+            "counts",
             "limit",
             "views",
             "webhooks",

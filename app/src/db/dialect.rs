@@ -1,7 +1,9 @@
 //! Decides what is written differently in each database; everything else is written once, in sea-query.
 
 use sea_query::extension::postgres::PgExpr as _;
-use sea_query::{Expr, ExprTrait, LikeExpr, Order, PostgresQueryBuilder, SqliteQueryBuilder};
+use sea_query::{
+    Expr, ExprTrait, LikeExpr, Order, PostgresQueryBuilder, SelectStatement, SqliteQueryBuilder,
+};
 use sea_query_sqlx::{SqlxBinder, SqlxValues};
 use sqlx::AssertSqlSafe;
 
@@ -157,6 +159,11 @@ impl Dialect {
             Self::Postgres => Expr::col(column).ilike(pattern),
         }
     }
+}
+
+/// A statement that stands for one value.
+pub fn subquery(select: SelectStatement) -> Expr {
+    Expr::SubQuery(None, Box::new(select.into()))
 }
 
 /// The column that decides between equals in an order; its value is the id. See the first migration.

@@ -4,6 +4,7 @@ use sea_query::{Expr, ExprTrait, Query, SelectStatement};
 
 use super::publishing::Status;
 use crate::db::Dialect;
+use crate::db::dialect::subquery;
 use crate::error::{ApiError, Code};
 use crate::identity::{Ability, Identity};
 use crate::page::cursor::FilterHash;
@@ -174,7 +175,7 @@ pub(super) fn id_of(which: &Which, table: &'static str, name_column: &'static st
                 .from(table)
                 .and_where(Expr::col((table, name_column)).eq(name.as_str()))
                 .take();
-            Expr::SubQuery(None, Box::new(lookup.into()))
+            subquery(lookup)
         }
     }
 }

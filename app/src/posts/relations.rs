@@ -2,13 +2,14 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use sea_query::{Expr, ExprTrait, Query, SelectStatement};
+use sea_query::{Expr, ExprTrait, Query};
 
 use super::selection::Selection;
 use super::{Post, TABLE};
 use crate::authors::{self, Author};
 use crate::categories::{self, Category};
 use crate::changes::Tag as Change;
+use crate::db::dialect::subquery;
 use crate::db::{Cells, Dialect, Error, Reader};
 use crate::fields::{Fields, Resource};
 use crate::tags::{self, Tag};
@@ -230,10 +231,6 @@ fn by_id<R: Resource>(table: &'static str, fields: Fields, id: Expr, dialect: Di
 /// The id, and those of the other fields that are wanted.
 fn columns<R: Resource>(fields: Fields) -> impl Iterator<Item = &'static str> {
     std::iter::once("id").chain(fields.iter().filter(|field| *field != 0).map(|field| R::FIELDS[field]))
-}
-
-fn subquery(select: SelectStatement) -> Expr {
-    Expr::SubQuery(None, Box::new(select.into()))
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use sea_query::{Expr, ExprTrait, Order, Query, SelectStatement};
 
 use super::{Queue, TABLE};
+use crate::db::dialect::subquery;
 use crate::db::{Db, Error};
 use crate::moment::Moment;
 
@@ -42,10 +43,6 @@ pub async fn due(db: &Db) -> Result<Vec<Due>, Error> {
         due.push(Due { queue, is_paused, next: cells.take::<Option<i64>>()?.map(Moment) });
     }
     Ok(due)
-}
-
-fn subquery(select: SelectStatement) -> Expr {
-    Expr::SubQuery(None, Box::new(select.into()))
 }
 
 /// One queue in numbers.

@@ -3,14 +3,13 @@
 use sea_query::{Asterisk, Expr, ExprTrait, Func, Query, SelectStatement};
 
 use super::{asked, listed};
+use crate::counts::Scope;
 use crate::db::Dialect;
+use crate::db::dialect::subquery;
 use crate::moment::Moment;
 use crate::posts::TABLE;
 use crate::posts::filter::{self, Filter};
 use crate::{authors, categories};
-
-/// Kept by triggers: what is published and not deleted; see the migration.
-const KEPT: &str = "post_counts";
 
 /// How many posts `filter` is about. Where their number is kept this costs the same for any number of posts: the few
 /// whose moment has not come are counted and taken off.
@@ -20,7 +19,7 @@ pub(super) fn number(filter: &Filter, now: Moment, dialect: Dialect) -> Expr {
     listed(&mut early);
     early.and_where(Expr::col("published_at").gt(now.0));
     filter.apply(&mut early, dialect);
-    kept(scope, id).sub(subquery(early))
+    scope.number(id).sub(subquery(early))
 }
 
 /// The same, counted.
@@ -34,30 +33,14 @@ pub(super) fn one_by_one(filter: &Filter, now: Moment, dialect: Dialect) -> Sele
 }
 
 /// Which kept number is that of `filter`; `None` when none is.
-fn scope(filter: &Filter) -> Option<(&'static str, Expr)> {
+fn scope(filter: &Filter) -> Option<(Scope, Expr)> {
     let Filter { search: None, category, tag: None, author, is_featured: None, hidden: None } = filter else {
         return None;
     };
     match (category.as_slice(), author.as_slice()) {
-        ([], []) => Some(("all", Expr::val(0))),
-        ([category], []) => Some(("category", filter::id_of(category, categories::TABLE, "slug"))),
-        ([], [author]) => Some(("author", filter::id_of(author, authors::TABLE, "username"))),
+        ([], []) => Some((Scope::All, Expr::val(0))),
+        ([category], []) => Some((Scope::Category, filter::id_of(category, categories::TABLE, "slug"))),
+        ([], [author]) => Some((Scope::Author, filter::id_of(author, authors::TABLE, "username"))),
         _ => None,
     }
-}
-
-/// The number itself, by the key of its row.
-fn kept(scope: &'static str, id: Expr) -> Expr {
-    let number = Query::select()
-        .column((KEPT, "number"))
-        .from(KEPT)
-        .and_where(Expr::col((KEPT, "scope")).eq(scope))
-        .and_where(Expr::col((KEPT, "id")).eq(id))
-        .take();
-    // There is none for a category that never had a post.
-    Func::coalesce([subquery(number), Expr::val(0)]).into()
-}
-
-fn subquery(select: SelectStatement) -> Expr {
-    Expr::SubQuery(None, Box::new(select.into()))
 }
