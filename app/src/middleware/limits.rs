@@ -1,12 +1,11 @@
 //! Decides which policy a request is counted under, and tells every client where it stands.
 
-use std::hash::{DefaultHasher, Hash as _, Hasher as _};
-
 use axum::extract::{MatchedPath, Request};
 use axum::response::Response;
-use http::{HeaderName, HeaderValue, Method, header};
+use http::{HeaderName, HeaderValue, Method};
 
 use crate::client::Client as Address;
+use crate::consistency;
 use crate::error::{ApiError, Code};
 use crate::limit::{Client, Policy, Verdict};
 use crate::state::AppState;
@@ -49,12 +48,8 @@ impl Question {
         if state.limiter.is_exempt(address) {
             return None;
         }
-        let token = request.headers().get(header::AUTHORIZATION).filter(|_| policy == Policy::Write);
-        let token = token.map(|token| {
-            let mut hash = DefaultHasher::new();
-            token.as_bytes().hash(&mut hash);
-            Client::Token(hash.finish())
-        });
+        let caller = if policy == Policy::Write { consistency::caller(request.headers()) } else { None };
+        let token = caller.map(Client::Token);
         Some(Self { policy, address: Client::at(address), token })
     }
 
