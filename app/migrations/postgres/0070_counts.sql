@@ -16,11 +16,11 @@ UNION ALL
 SELECT 'category', category_id, count(*) FROM posts WHERE status = 'published' AND deleted_at IS NULL GROUP BY category_id;
 
 -- Rows are always taken in the order of their key, so that two who write never wait for each other.
-CREATE FUNCTION count_new_posts() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE FUNCTION count_posts() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     INSERT INTO post_counts AS kept (scope, id, number)
-    SELECT part.scope, part.id, count(*)
-    FROM new_posts
+    SELECT part.scope, part.id, count(*) * CASE TG_OP WHEN 'INSERT' THEN 1 ELSE -1 END
+    FROM these_posts
     CROSS JOIN LATERAL (VALUES ('all', 0), ('author', author_id), ('category', category_id)) AS part (scope, id)
     WHERE status = 'published' AND deleted_at IS NULL
     GROUP BY part.scope, part.id
@@ -29,22 +29,9 @@ BEGIN
     RETURN NULL;
 END $$;
 CREATE TRIGGER posts_counted_insert AFTER INSERT ON posts
-REFERENCING NEW TABLE AS new_posts FOR EACH STATEMENT EXECUTE FUNCTION count_new_posts();
-
-CREATE FUNCTION count_gone_posts() RETURNS trigger LANGUAGE plpgsql AS $$
-BEGIN
-    INSERT INTO post_counts AS kept (scope, id, number)
-    SELECT part.scope, part.id, -count(*)
-    FROM old_posts
-    CROSS JOIN LATERAL (VALUES ('all', 0), ('author', author_id), ('category', category_id)) AS part (scope, id)
-    WHERE status = 'published' AND deleted_at IS NULL
-    GROUP BY part.scope, part.id
-    ORDER BY part.scope COLLATE "C", part.id
-    ON CONFLICT (scope, id) DO UPDATE SET number = kept.number + excluded.number;
-    RETURN NULL;
-END $$;
+REFERENCING NEW TABLE AS these_posts FOR EACH STATEMENT EXECUTE FUNCTION count_posts();
 CREATE TRIGGER posts_counted_delete AFTER DELETE ON posts
-REFERENCING OLD TABLE AS old_posts FOR EACH STATEMENT EXECUTE FUNCTION count_gone_posts();
+REFERENCING OLD TABLE AS these_posts FOR EACH STATEMENT EXECUTE FUNCTION count_posts();
 
 CREATE FUNCTION count_changed_post() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
