@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
 use axum::response::Response;
 use cirque_shared::alert::channel::Outcome;
@@ -10,7 +11,7 @@ use cirque_shared::alert::history::Sample;
 use cirque_shared::alert::silence::Wanted;
 use cirque_shared::alert::watch::{NotSilenced, Source, samples};
 use cirque_shared::report::chain;
-use http::{HeaderMap, StatusCode, header};
+use http::{HeaderMap, StatusCode, Uri, header};
 use serde::Deserialize;
 use serde_json::json;
 
@@ -18,6 +19,7 @@ use crate::answer;
 use crate::body;
 use crate::error::{ApiError, Code};
 use crate::identity::{Identity, Role, Signed};
+use crate::query::Params;
 use crate::settings;
 use crate::state::AppState;
 
@@ -61,12 +63,12 @@ impl Source for Look {
     }
 }
 
-/// Only whoever may do everything.
-fn admin(identity: &Identity) -> Result<(), ApiError> {
-    if identity.role == Role::Admin {
-        return Ok(());
+/// Only whoever may do everything; nothing here takes parameters.
+fn admin(identity: &Identity, uri: &Uri) -> Result<(), ApiError> {
+    if identity.role != Role::Admin {
+        return Err(ApiError::new(Code::Forbidden, "Alerts are for admins."));
     }
-    Err(ApiError::new(Code::Forbidden, "Alerts are for admins."))
+    Ok(Params::parse(uri.query(), &[]).finish()?)
 }
 
 /// `GET /api/alerts`.
@@ -74,8 +76,12 @@ fn admin(identity: &Identity) -> Result<(), ApiError> {
 /// # Errors
 ///
 /// 401 without a token, 403 for others than admins.
-pub async fn list(State(state): State<AppState>, Signed(identity): Signed) -> Result<Response, ApiError> {
-    admin(&identity)?;
+pub async fn list(
+    State(state): State<AppState>,
+    Signed(identity): Signed,
+    uri: Uri,
+) -> Result<Response, ApiError> {
+    admin(&identity, &uri)?;
     Ok(answer::secret(answer::json(&state.watch.view())))
 }
 
@@ -84,8 +90,12 @@ pub async fn list(State(state): State<AppState>, Signed(identity): Signed) -> Re
 /// # Errors
 ///
 /// As [`list`]; 503 when the database cannot be reached.
-pub async fn history(State(state): State<AppState>, Signed(identity): Signed) -> Result<Response, ApiError> {
-    admin(&identity)?;
+pub async fn history(
+    State(state): State<AppState>,
+    Signed(identity): Signed,
+    uri: Uri,
+) -> Result<Response, ApiError> {
+    admin(&identity, &uri)?;
     let history = state.watch.history(MOST).await.map_err(|error| unreachable(&error))?;
     Ok(answer::secret(answer::json(&json!({ "history": history }))))
 }
@@ -98,9 +108,10 @@ pub async fn history(State(state): State<AppState>, Signed(identity): Signed) ->
 pub async fn silence(
     State(state): State<AppState>,
     Signed(identity): Signed,
+    uri: Uri,
     request: Request,
 ) -> Result<Response, ApiError> {
-    admin(&identity)?;
+    admin(&identity, &uri)?;
     let mut wanted: Wanted = body::read(request).await?;
     if wanted.author.is_empty() {
         wanted.author = format!("account {}", identity.author);
@@ -122,14 +133,18 @@ pub async fn silence(
 pub async fn unsilence(
     State(state): State<AppState>,
     Signed(identity): Signed,
-    Path(id): Path<String>,
+    id: Result<Path<String>, PathRejection>,
+    uri: Uri,
 ) -> Result<Response, ApiError> {
-    admin(&identity)?;
+    admin(&identity, &uri)?;
+    let nothing =
+        || ApiError::not_found("There is no such silence; GET /api/alerts lists those that there are.");
+    let Path(id) = id.map_err(|_| nothing())?;
     let author = format!("account {}", identity.author);
     if state.watch.unsilence(&id, &author).await.map_err(|error| unreachable(&error))? {
         return Ok(answer::nothing());
     }
-    Err(ApiError::not_found("There is no such silence."))
+    Err(nothing())
 }
 
 #[derive(Debug, Deserialize)]
@@ -147,9 +162,10 @@ struct Tested {
 pub async fn test(
     State(state): State<AppState>,
     Signed(identity): Signed,
+    uri: Uri,
     request: Request,
 ) -> Result<Response, ApiError> {
-    admin(&identity)?;
+    admin(&identity, &uri)?;
     let Tested { channel } = body::read(request).await?;
     let outcomes = state.watch.test(channel.as_deref()).await;
     Ok(answer::secret(answer::json(&outcome(&outcomes))))

@@ -6,6 +6,7 @@
 //! types would be made for the description alone, and could differ from what happens.
 
 mod operations;
+mod operators;
 mod page;
 mod parameters;
 mod schemas;
@@ -44,7 +45,9 @@ pub fn document(public_url: &str) -> Value {
             "version": env!("CARGO_PKG_VERSION"),
             "description": "Posts with their categories, tags and authors: by page in v1, by cursor with chosen \
                 fields in v2. Every problem of a request is reported at once; unknown parameters are problems. Errors \
-                are application/problem+json (RFC 9457) for clients that accept it.",
+                are application/problem+json (RFC 9457) for clients that accept it. What is grouped under jobs, webhooks, \
+                alerts and log is for operators: it takes a token of an admin's, for jobs and webhooks one with the ability \
+                queue:manage.",
             "license": { "name": "Apache-2.0", "identifier": "Apache-2.0" },
         },
         "servers": [{ "url": if public_url.is_empty() { "/" } else { public_url } }],
@@ -61,11 +64,10 @@ fn described(operation: &Operation) -> Value {
         "parameters": parameters::of(operation),
         "responses": responses(operation),
     });
-    if let Some(fields) = operation.body {
-        described["requestBody"] = json!({
-            "required": true,
-            "content": { JSON: { "schema": parameters::body(fields, operation.conditions) } },
-        });
+    let schema = operation.body.map(|fields| parameters::body(fields, operation.conditions));
+    if let Some(schema) = schema.or_else(|| operation.schema.map(|schema| schema())) {
+        let content = json!({ JSON: { "schema": schema } });
+        described["requestBody"] = json!({ "required": true, "content": content });
     }
     if let Some(security) = operation.access.security() {
         described["security"] = security;
@@ -138,13 +140,19 @@ impl Operation {
         if self.has_etag {
             has("ETag");
         }
-        if self.success.0 == 201 {
+        if self.success.0 == 201 && self.group == "posts" {
             has("Location");
         }
         if self.method != "get" {
             has("X-Consistency-Token");
         }
         headers.into()
+    }
+
+    /// Whether it is carried out once, however often it is sent with the same `Idempotency-Key`: every `POST`, but for
+    /// signing in and out.
+    fn takes_a_key(&self) -> bool {
+        self.method == "post" && self.group != "accounts"
     }
 
     /// The statuses it may answer with when it does not do what was asked.
@@ -159,8 +167,11 @@ impl Operation {
         if self.specs.iter().any(|spec| matches!(spec.rule, Rule::Cursor)) {
             refusals.insert(400);
         }
-        if self.body.is_some() {
+        if self.body.is_some() || self.schema.is_some() {
             refusals.extend([400, 413, 415]);
+        }
+        if self.takes_a_key() {
+            refusals.insert(409);
         }
         match self.access {
             Access::Everybody => {}

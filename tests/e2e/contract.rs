@@ -33,8 +33,9 @@ fn a_fuzzer_finds_nothing_that_the_description_does_not_say() {
         .toml("mail.smtp = 'smtp://127.0.0.1:1'\nserver.public_url = 'http://site.test'")
         .start();
     let file = node.folder().join("app.toml");
-    let abilities = ["--ability", "posts:read", "--ability", "posts:write"];
-    let token = app(&[&["token", "create", "bruno", "--expires", "1d"][..], &abilities].concat(), &file);
+    let abilities = ["--ability", "posts:read", "--ability", "posts:write", "--ability", "queue:manage"];
+    // An admin: operators' routes are fuzzed as well.
+    let token = app(&[&["token", "create", "ada", "--expires", "1d"][..], &abilities].concat(), &file);
     // Another account for signing in and out.
     let said = app(&["user", "create", "otto", "--email", "otto@example.com"], &file);
     let password = said.split("the password of otto is ").nth(1).and_then(|rest| rest.split(' ').next());

@@ -48,6 +48,8 @@ pub(super) struct Operation {
     pub(super) about: &'static str,
     pub(super) specs: &'static [Spec],
     pub(super) body: Option<&'static [Field]>,
+    /// A body that is not read by a table of fields, in JSON Schema.
+    pub(super) schema: Option<fn() -> Value>,
     /// What holds between fields of the body, in JSON Schema.
     pub(super) conditions: fn() -> Value,
     pub(super) access: Access,
@@ -66,7 +68,12 @@ pub(super) struct Operation {
 
 impl Operation {
     /// Reading something that everybody may.
-    const fn get(path: &'static str, group: &'static str, about: &'static str, answer: Answer) -> Self {
+    pub(super) const fn get(
+        path: &'static str,
+        group: &'static str,
+        about: &'static str,
+        answer: Answer,
+    ) -> Self {
         Self {
             method: "get",
             path,
@@ -74,6 +81,7 @@ impl Operation {
             about,
             specs: &[],
             body: None,
+            schema: None,
             conditions: nothing,
             access: Access::Everybody,
             success: (200, "As asked."),
@@ -103,7 +111,12 @@ impl Operation {
     }
 
     /// Changing something, which takes a token.
-    const fn write(method: &'static str, path: &'static str, about: &'static str, answer: Answer) -> Self {
+    pub(super) const fn write(
+        method: &'static str,
+        path: &'static str,
+        about: &'static str,
+        answer: Answer,
+    ) -> Self {
         Self { method, access: Access::Token, ..Self::get(path, "posts", about, answer) }
     }
 }
@@ -112,7 +125,9 @@ const V1_POST: &str = "/api/v1/posts/{slug}";
 
 /// Everything that is described.
 pub(super) fn operations() -> Vec<Operation> {
-    [reading_posts(), writing_posts(), sorting(), signing_in(), subscribing(), around()].concat()
+    let of_operators = super::operators::operations();
+    [reading_posts(), writing_posts(), sorting(), signing_in(), subscribing(), of_operators, around()]
+        .concat()
 }
 
 fn reading_posts() -> Vec<Operation> {

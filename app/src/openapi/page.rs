@@ -11,6 +11,21 @@ const STYLE: &str = "body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;mar
     table{border-collapse:collapse;width:100%;font-size:.9rem}td,th{text-align:left;vertical-align:top;\
     padding:.25rem .6rem .25rem 0;border-top:1px solid #ddd}code{overflow-wrap:anywhere}";
 
+const GROUPS: [&str; 12] = [
+    "posts",
+    "categories",
+    "tags",
+    "authors",
+    "accounts",
+    "subscriptions",
+    "feeds",
+    "service",
+    "jobs",
+    "webhooks",
+    "alerts",
+    "log",
+];
+
 /// The page of an OpenAPI document.
 pub(super) fn html(document: &Value) -> String {
     let text = |value: &Value| escaped(value.as_str().unwrap_or_default());
@@ -23,7 +38,7 @@ pub(super) fn html(document: &Value) -> String {
         title = text(&info["title"]),
     );
     let paths = document["paths"].as_object();
-    for group in ["posts", "categories", "tags", "authors", "accounts", "subscriptions", "feeds", "service"] {
+    for group in GROUPS {
         let _ = write!(html, "<h2>{group}</h2>");
         for (path, methods) in paths.into_iter().flatten() {
             for (method, operation) in methods.as_object().into_iter().flatten() {

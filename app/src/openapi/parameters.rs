@@ -5,6 +5,7 @@ use serde_json::{Map, Value, json};
 use super::operations::Operation;
 use crate::body::{self, Field, Presence};
 use crate::query::{NAMES, Rule, Spec};
+use crate::steering::handlers::QUEUE_WORDS;
 
 /// No control characters but those of plain text.
 const LETTER: &str = r"[^\u0000-\u0008\u000B\u000C\u000E-\u001F\u007F-\u009F]";
@@ -31,7 +32,7 @@ pub(super) fn of(operation: &Operation) -> Vec<Value> {
             tags("known-entity-tags"),
         ));
     }
-    if operation.method == "post" && operation.group == "posts" {
+    if operation.takes_a_key() {
         parameters.push(header(
             "Idempotency-Key",
             "A name for this request, kept for 24 hours: sent again with it, the request is carried out once.",
@@ -43,13 +44,14 @@ pub(super) fn of(operation: &Operation) -> Vec<Value> {
 
 /// Names in the path. Reading a post takes its slug, changing it its id.
 fn in_path(operation: &Operation) -> impl Iterator<Item = Value> {
-    let takes_an_id = operation.group == "posts" && operation.method != "get";
+    let group = operation.group;
+    let takes_an_id = matches!(group, "jobs" | "webhooks") || group == "posts" && operation.method != "get";
     let names = operation.path.split('/').filter_map(|segment| segment.strip_prefix('{')?.strip_suffix('}'));
     names.map(move |name| {
-        let (about, schema) = if takes_an_id {
-            ("The id of the post.", json!({ "type": "integer", "format": "int64", "minimum": 1 }))
-        } else {
-            ("Its name in addresses.", json!({ "type": "string", "minLength": 1, "maxLength": 200 }))
+        let (about, schema) = match name {
+            "queue" => ("The queue's name.", json!({ "type": "string", "enum": QUEUE_WORDS })),
+            _ if takes_an_id => ("Its id.", json!({ "type": "integer", "format": "int64", "minimum": 1 })),
+            _ => ("Its name in addresses.", json!({ "type": "string", "minLength": 1, "maxLength": 200 })),
         };
         json!({ "name": name, "in": "path", "required": true, "description": about, "schema": schema })
     })

@@ -15,7 +15,7 @@ pub(super) fn reference(name: &str) -> Value {
 }
 
 /// The schema of a field, which has the same meaning wherever it is.
-fn field(name: &str) -> Value {
+pub(super) fn field(name: &str) -> Value {
     match name {
         "id" | "view_count" | "reading_time" | "sort_order" | "posts_count" => json!({ "type": "integer" }),
         "parent_id" => json!({ "type": ["integer", "null"] }),
@@ -47,7 +47,7 @@ fn with(mut properties: Map<String, Value>, more: &[(&str, Value)]) -> Map<Strin
     properties
 }
 
-fn whole(properties: &[(&str, Value)]) -> Value {
+pub(super) fn whole(properties: &[(&str, Value)]) -> Value {
     object(&with(Map::new(), properties), true)
 }
 
@@ -55,15 +55,15 @@ fn nullable(schema: &Value) -> Value {
     json!({ "anyOf": [schema, { "type": "null" }] })
 }
 
-fn list(items: &Value) -> Value {
+pub(super) fn list(items: &Value) -> Value {
     json!({ "type": "array", "items": items })
 }
 
-fn text() -> Value {
+pub(super) fn text() -> Value {
     json!({ "type": "string" })
 }
 
-fn text_or_null() -> Value {
+pub(super) fn text_or_null() -> Value {
     json!({ "type": ["string", "null"] })
 }
 
@@ -100,6 +100,7 @@ pub(super) fn components() -> Value {
     accounts(&mut schemas);
     schemas.insert("Health".into(), json!({ "type": "object", "required": ["status", "services"] }));
     schemas.insert("Word".into(), whole(&[("status", text())]));
+    schemas.extend(super::operators::schemas());
     let errors = json!({ "type": "object", "additionalProperties": list(&text()) });
     let mut error = object(&with(Map::new(), &[("message", text()), ("errors", errors.clone())]), false);
     error["required"] = json!(["message"]);

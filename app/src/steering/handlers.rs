@@ -26,7 +26,8 @@ const STATES: [(&str, JobState); 5] = [
 const QUEUES: [(&str, Queue); 3] =
     [("default", Queue::Default), ("mail", Queue::Mail), ("webhooks", Queue::Webhooks)];
 const STATE_WORDS: [&str; 5] = words(&STATES);
-const QUEUE_WORDS: [&str; 3] = words(&QUEUES);
+/// The names of the queues.
+pub const QUEUE_WORDS: [&str; 3] = words(&QUEUES);
 
 /// What `GET /api/admin/queue/jobs` takes.
 pub const LIST: &[Spec] = &[
