@@ -113,7 +113,7 @@ pub async fn silence(
 ) -> Result<Response, ApiError> {
     admin(&identity, &uri)?;
     let mut wanted: Wanted = body::read(request).await?;
-    if wanted.author.is_empty() {
+    if wanted.author.trim().is_empty() {
         wanted.author = format!("account {}", identity.author);
     }
     match state.watch.silence(wanted).await {

@@ -19,6 +19,7 @@ use http::{HeaderValue, Uri};
 use serde_json::{Map, Value, json};
 
 use self::operations::{Access, Answer, Operation, operations};
+use self::operators::Rules;
 use crate::cache::{self, Caller, Made, Making, Shelf};
 use crate::error::ApiError;
 use crate::query::{Params, Rule};
@@ -31,12 +32,13 @@ pub const PAGE: &str = "/api/documentation";
 
 const JSON: &str = "application/json";
 
-/// The document; its server is at `public_url`, or wherever it was read when that is empty.
-pub fn document(public_url: &str) -> Value {
+/// The document; its server is at `public_url`, or wherever it was read when that is empty. `rules` are those that alerts
+/// are made by.
+pub fn document(public_url: &str, rules: &Rules) -> Value {
     let mut paths = Map::new();
     for operation in operations() {
         let path = paths.entry(operation.path).or_insert_with(|| json!({}));
-        path[operation.method] = described(&operation);
+        path[operation.method] = described(&operation, rules);
     }
     json!({
         "openapi": "3.1.0",
@@ -56,7 +58,7 @@ pub fn document(public_url: &str) -> Value {
     })
 }
 
-fn described(operation: &Operation) -> Value {
+fn described(operation: &Operation, rules: &Rules) -> Value {
     let mut described = json!({
         "summary": operation.about,
         "tags": [operation.group],
@@ -65,7 +67,7 @@ fn described(operation: &Operation) -> Value {
         "responses": responses(operation),
     });
     let schema = operation.body.map(|fields| parameters::body(fields, operation.conditions));
-    if let Some(schema) = schema.or_else(|| operation.schema.map(|schema| schema())) {
+    if let Some(schema) = schema.or_else(|| operation.schema.map(|schema| schema(rules))) {
         let content = json!({ JSON: { "schema": schema } });
         described["requestBody"] = json!({ "required": true, "content": content });
     }
@@ -190,6 +192,14 @@ fn operation_id(operation: &Operation) -> String {
     if operation.method == "get" { path } else { format!("{}_{path}", operation.method) }
 }
 
+/// The rules as a part of an answer's name: the description changes when they do, and nodes may differ in them.
+fn spelled(rules: &Rules) -> String {
+    use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+    let mut hasher = DefaultHasher::new();
+    rules.hash(&mut hasher);
+    format!("{:016x}", hasher.finish())
+}
+
 /// `GET /api/openapi.json`.
 ///
 /// # Errors
@@ -197,11 +207,12 @@ fn operation_id(operation: &Operation) -> String {
 /// 422 for any parameter.
 pub async fn openapi(State(state): State<AppState>, caller: Caller, uri: Uri) -> Result<Response, ApiError> {
     Params::parse(uri.query(), &[]).finish()?;
-    let cache = state.cache.clone();
+    let (cache, rules) = (state.cache.clone(), state.watch.silenceable());
+    let key = cache::key(DOCUMENT, &[("rules", spelled(&rules))]);
     let make = || -> Making {
-        Box::pin(async move { Ok(Made::json(&document(&state.public_url), BTreeSet::new())) })
+        Box::pin(async move { Ok(Made::json(&document(&state.public_url, &rules), BTreeSet::new())) })
     };
-    cache.answer(&caller, Shelf::V1Detail, cache::key(DOCUMENT, &[]), make).await
+    cache.answer(&caller, Shelf::V1Detail, key, make).await
 }
 
 /// `GET /api/documentation`: the same for people, without anything from elsewhere.
@@ -215,14 +226,15 @@ pub async fn documentation(
     uri: Uri,
 ) -> Result<Response, ApiError> {
     Params::parse(uri.query(), &[]).finish()?;
-    let cache = state.cache.clone();
+    let (cache, rules) = (state.cache.clone(), state.watch.silenceable());
+    let key = cache::key(PAGE, &[("rules", spelled(&rules))]);
     let make = || -> Making {
         Box::pin(async move {
-            let html = page::html(&document(&state.public_url));
+            let html = page::html(&document(&state.public_url, &rules));
             Ok(Made::of(html.into(), HeaderValue::from_static("text/html; charset=utf-8"), BTreeSet::new()))
         })
     };
-    cache.answer(&caller, Shelf::V1Detail, cache::key(PAGE, &[]), make).await
+    cache.answer(&caller, Shelf::V1Detail, key, make).await
 }
 
 #[cfg(test)]
@@ -231,7 +243,7 @@ mod tests {
 
     #[test]
     fn every_reference_leads_somewhere_and_every_operation_has_its_own_name() {
-        let document = document("");
+        let document = document("", &Rules::new());
         let mut references = Vec::new();
         collect(&document, &mut references);
         assert!(references.len() > 50);

@@ -6,6 +6,7 @@
 pub mod backoff;
 pub mod report;
 pub mod request_id;
+pub mod whole;
 
 pub mod config;
 pub mod exposition;

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::operators::Rules;
 use super::{DOCUMENT, PAGE};
 use crate::authors::Author;
 use crate::body::Field;
@@ -49,7 +50,7 @@ pub(super) struct Operation {
     pub(super) specs: &'static [Spec],
     pub(super) body: Option<&'static [Field]>,
     /// A body that is not read by a table of fields, in JSON Schema.
-    pub(super) schema: Option<fn() -> Value>,
+    pub(super) schema: Option<fn(&Rules) -> Value>,
     /// What holds between fields of the body, in JSON Schema.
     pub(super) conditions: fn() -> Value,
     pub(super) access: Access,

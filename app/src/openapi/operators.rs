@@ -2,6 +2,8 @@
 //!
 //! Their bodies are read into types of `shared`, with one sentence about the first problem; so they are described here.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use serde_json::{Map, Value, json};
 
 use super::operations::{Access, Answer, Operation};
@@ -9,10 +11,17 @@ use super::schemas::{field, list, reference, text, text_or_null, whole};
 use crate::alerting;
 use crate::events::PUBLIC;
 use crate::steering::handlers as queue;
+use crate::webhooks::admin::LONGEST;
 
 const QUEUE: &str = "/api/admin/queue";
 const WEBHOOKS: &str = "/api/admin/webhooks";
 const LOG: &str = "/api/admin/log";
+
+/// Nothing that could not be shown in a line.
+const READABLE: &str = r"^[^\u0000-\u001F\u007F-\u009F]*$";
+
+/// Any rule.
+const EVERY_RULE: &str = "*";
 
 /// Levels of the log, alone or for parts of the program.
 const LEVELS: &str = "^(?:[a-z0-9_:]+=)?(?:off|error|warn|info|debug|trace)(?:,(?:[a-z0-9_:]+=)?(?:off|error|warn|info|debug|trace)){0,19}$";
@@ -242,9 +251,12 @@ fn body(fields: &Value, required: &[&str]) -> Value {
     json!({ "type": "object", "properties": fields, "required": required, "additionalProperties": false })
 }
 
-fn new_webhook() -> Value {
+fn new_webhook(_: &Rules) -> Value {
     let fields = json!({
-        "url": { "type": "string", "format": "public-address", "description": "Where it is called: http:// or https://." },
+        "url": {
+            "type": "string", "format": "public-address",
+            "description": format!("Where it is called: http:// or https://, at most {LONGEST} letters, none of them blank."),
+        },
         "events": {
             "type": "array",
             "items": { "type": "string", "enum": PUBLIC },
@@ -254,32 +266,60 @@ fn new_webhook() -> Value {
     body(&fields, &["url"])
 }
 
-fn new_silence() -> Value {
+/// Rules by their names, each with the labels that its alerts can have; `None`: any.
+pub(super) type Rules = BTreeMap<String, Option<BTreeSet<String>>>;
+
+fn readable() -> Value {
+    json!({ "type": "string", "pattern": READABLE })
+}
+
+fn new_silence(rules: &Rules) -> Value {
+    let mut names: Vec<&str> = rules.keys().map(String::as_str).collect();
+    names.push(EVERY_RULE);
     let fields = json!({
-        "rule": { "type": "string", "format": "alert-rule", "description": "A rule's name; `*` is any, with labels." },
+        "rule": { "type": "string", "enum": names, "description": "A rule's name; `*` is any, with labels." },
         "labels": {
             "type": "object",
-            "additionalProperties": text(),
-            "description": "Only alerts with these labels.",
+            "additionalProperties": readable(),
+            "description": "Only alerts with these labels; which ones they can have is a matter of the rule.",
         },
-        "author": { "type": "string", "maxLength": 200, "description": "Who says so; the account when left out." },
+        "author": { "type": "string", "maxLength": 200, "pattern": READABLE, "description": "Who says so; the account when left out." },
         "reason": {
-            "type": "string", "format": "line", "minLength": 1, "maxLength": 200, "pattern": r"\S",
+            "type": "string", "format": "line", "minLength": 1, "maxLength": 200,
+            "pattern": r"^[^\u0000-\u001F\u007F-\u009F]*\S[^\u0000-\u001F\u007F-\u009F]*$",
             "description": "Why, for whoever wonders later.",
         },
         "seconds": {
             "type": "integer", "minimum": 1, "maximum": 90 * 24 * 3600, "description": "For how long.",
         },
     });
-    body(&fields, &["rule", "reason", "seconds"])
+    let mut silence = body(&fields, &["rule", "reason", "seconds"]);
+    let of_every: Option<BTreeSet<String>> =
+        rules.values().cloned().try_fold(BTreeSet::new(), |all, labels| Some(&all | &labels?));
+    let of_rule = |(name, labels): (&str, &Option<BTreeSet<String>>)| {
+        let mut of_rule = json!({ "type": "object" });
+        if let Some(names) = labels {
+            let named = names.iter().map(|name| (name.clone(), readable())).collect::<Map<_, _>>();
+            of_rule = json!({ "type": "object", "properties": named, "additionalProperties": false });
+        }
+        let mut required = vec!["rule"];
+        if name == EVERY_RULE {
+            of_rule["minProperties"] = 1.into();
+            required.push("labels");
+        }
+        json!({ "properties": { "rule": { "const": name }, "labels": of_rule }, "required": required })
+    };
+    let each = rules.iter().map(|(name, labels)| of_rule((name, labels)));
+    silence["oneOf"] = each.chain([of_rule((EVERY_RULE, &of_every))]).collect();
+    silence
 }
 
-fn test() -> Value {
+fn test(_: &Rules) -> Value {
     let about = "One channel, like `slack`; all when left out.";
     body(&json!({ "channel": { "type": ["string", "null"], "description": about } }), &[])
 }
 
-fn level() -> Value {
+fn level(_: &Rules) -> Value {
     let fields = json!({
         "level": {
             "type": "string", "pattern": LEVELS,

@@ -7,16 +7,17 @@ use http::{StatusCode, Uri};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use crate::db::Writer;
 use crate::error::{ApiError, Code};
 use crate::identity::Signed;
 use crate::query::Params;
 use crate::state::AppState;
-use crate::webhooks::admin::{Unwanted, Webhooks, wanted};
+use crate::webhooks::admin::{self, Unwanted, wanted};
 use crate::webhooks::store::{self, Listed};
 use crate::{answer, body};
 
 /// The most webhooks that are added over the API: each one is called for every event.
-const MOST: usize = 1000;
+const MOST: i64 = 1000;
 
 /// `POST /api/admin/webhooks`.
 #[derive(Debug, Deserialize)]
@@ -58,16 +59,17 @@ pub async fn add(
     Params::parse(uri.query(), &[]).finish()?;
     let new: New = body::read(request).await?;
     let unwanted = |unwanted: Unwanted| ApiError::new(Code::InvalidFields, format!("{unwanted}."));
-    wanted(&state.outbound, &new.url, &new.events).map_err(unwanted)?;
-    if store::list(state.db.read()).await?.len() >= MOST {
+    let events = wanted(&state.outbound, &new.url, &new.events).map_err(unwanted)?;
+    let mut writer = state.db.write().await?;
+    if store::count(&mut writer).await? >= MOST {
         return Err(ApiError::new(Code::Conflict, format!("There are {MOST} webhooks already.")));
     }
-    let webhooks = Webhooks::over(state.db.clone(), state.outbound.clone());
-    let (id, secret) = webhooks.add(&new.url, &new.events).await.map_err(|error| {
+    let (id, secret) = admin::add(&mut writer, &new.url, &events).await.map_err(|error| {
         tracing::error!(error.chain = format!("{error:#}"), "webhook could not be added");
         ApiError::new(Code::Internal, "The webhook could not be added.")
     })?;
-    let mut data = one(&state, id).await?;
+    let mut data = one(&mut writer, id).await?;
+    writer.commit().await?;
     data["secret"] = secret.into();
     Ok(answer::secret(answer::with_status(StatusCode::CREATED, &json!({ "data": data }), answer::JSON)))
 }
@@ -111,13 +113,14 @@ pub async fn enable(
     if !store::enable(&mut writer, id).await? {
         return Err(nothing());
     }
+    let data = one(&mut writer, id).await?;
     writer.commit().await?;
-    Ok(answer::secret(answer::json(&json!({ "data": one(&state, id).await? }))))
+    Ok(answer::secret(answer::json(&json!({ "data": data }))))
 }
 
-async fn one(state: &AppState, id: i64) -> Result<Value, ApiError> {
-    let all = store::list(state.db.read()).await?;
-    all.iter().find(|webhook| webhook.id == id).map(shown).ok_or_else(nothing)
+/// Read where it was written: a replica may not have it yet.
+async fn one(writer: &mut Writer<'_>, id: i64) -> Result<Value, ApiError> {
+    store::written(writer, id).await?.as_ref().map(shown).ok_or_else(nothing)
 }
 
 fn shown(webhook: &Listed) -> Value {

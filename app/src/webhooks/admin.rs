@@ -8,13 +8,15 @@ use cirque_shared::metrics::Registry;
 use super::store::{self, Listed};
 use super::written;
 use crate::config::Config;
-use crate::db::{Db, Open};
+use crate::db::{Db, Open, Writer};
 use crate::events;
 use crate::metrics::DatabaseMetrics;
 use crate::moment::Moment;
 use crate::outbound::Outbound;
 
 const SECRET_BYTES: usize = 32;
+/// The longest address, in bytes.
+pub const LONGEST: usize = 2000;
 
 /// Why a webhook cannot be added.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -38,13 +40,33 @@ pub enum Unwanted {
 ///
 /// See [`Unwanted`].
 pub fn wanted(outbound: &Outbound, url: &str, events: &[String]) -> Result<String, Unwanted> {
+    let is_spelled = url.len() <= LONGEST && !url.contains(|c: char| c.is_control() || c.is_whitespace());
+    if !is_spelled {
+        let url = url.chars().filter(|c| !c.is_control()).take(80).collect();
+        let reason = format!("must have at most {LONGEST} letters, and no blanks or control characters");
+        return Err(Unwanted::Url { url, reason });
+    }
     if let Err(reason) = outbound.checked(url) {
         return Err(Unwanted::Url { url: url.to_owned(), reason });
     }
     if let Some(unknown) = events.iter().find(|event| !events::PUBLIC.contains(&event.as_str())) {
-        return Err(Unwanted::Event(unknown.clone()));
+        return Err(Unwanted::Event(unknown.chars().take(80).collect()));
     }
-    Ok(if events.is_empty() { events::PUBLIC.join(" ") } else { events.join(" ") })
+    // Each once, in their own order, however they are named.
+    let named = |event: &&str| events.is_empty() || events.iter().any(|wanted| wanted == event);
+    Ok(events::PUBLIC.iter().copied().filter(named).collect::<Vec<_>>().join(" "))
+}
+
+/// Adds a webhook that hears of these events, names with spaces between; its number and its secret, as it is shown.
+///
+/// # Errors
+///
+/// Those of the database, and of a machine that has no random numbers.
+pub async fn add(writer: &mut Writer<'_>, url: &str, events: &str) -> anyhow::Result<(i64, String)> {
+    let mut secret = [0; SECRET_BYTES];
+    getrandom::fill(&mut secret)?;
+    let id = store::add(writer, (url, &secret), events, Moment::now()).await?;
+    Ok((id, written(&secret)))
 }
 
 /// The webhooks of one database.
@@ -73,17 +95,10 @@ impl Webhooks {
     /// When the address or an event is none; those of the database.
     pub async fn add(&self, url: &str, events: &[String]) -> anyhow::Result<(i64, String)> {
         let events = wanted(&self.outbound, url, events)?;
-        let mut secret = [0; SECRET_BYTES];
-        getrandom::fill(&mut secret)?;
         let mut writer = self.db.write().await?;
-        let id = store::add(&mut writer, (url, &secret), &events, Moment::now()).await?;
+        let added = add(&mut writer, url, &events).await?;
         writer.commit().await?;
-        Ok((id, written(&secret)))
-    }
-
-    /// Over a database that is open already.
-    pub fn over(db: Db, outbound: Outbound) -> Self {
-        Self { db, outbound }
+        Ok(added)
     }
 
     /// Every webhook.

@@ -121,30 +121,49 @@ pub struct Listed {
     pub disabled_at: Option<Moment>,
 }
 
+const COLUMNS: [&str; 6] = ["id", "url", "events", "failures", "last_error", "disabled_at"];
+
+fn listed(row: &Row) -> Result<Listed, Error> {
+    let mut cells = row.cells();
+    Ok(Listed {
+        id: cells.take()?,
+        url: cells.take()?,
+        events: cells.take()?,
+        failures: cells.take()?,
+        last_error: cells.take()?,
+        disabled_at: cells.take::<Option<i64>>()?.map(Moment),
+    })
+}
+
+/// The webhook of this number, as whoever just wrote it sees it.
+///
+/// # Errors
+///
+/// Those of the database.
+pub async fn written(writer: &mut Writer<'_>, id: i64) -> Result<Option<Listed>, Error> {
+    let select =
+        Query::select().columns(COLUMNS).from(TABLE).and_where(Expr::col("id").eq(id)).limit(1).take();
+    writer.first(&select).await?.as_ref().map(listed).transpose()
+}
+
+/// How many there are.
+///
+/// # Errors
+///
+/// Those of the database.
+pub async fn count(writer: &mut Writer<'_>) -> Result<i64, Error> {
+    let select = Query::select().expr(Expr::cust("count(*)")).from(TABLE).take();
+    writer.first(&select).await?.map_or(Ok(0), |row| row.cells().take())
+}
+
 /// Every webhook.
 ///
 /// # Errors
 ///
 /// Those of the database.
 pub async fn list(db: Reader<'_>) -> Result<Vec<Listed>, Error> {
-    let select = Query::select()
-        .columns(["id", "url", "events", "failures", "last_error", "disabled_at"])
-        .from(TABLE)
-        .order_by("id", Order::Asc)
-        .limit(MOST)
-        .take();
-    let read = |row: &Row| {
-        let mut cells = row.cells();
-        Ok(Listed {
-            id: cells.take()?,
-            url: cells.take()?,
-            events: cells.take()?,
-            failures: cells.take()?,
-            last_error: cells.take()?,
-            disabled_at: cells.take::<Option<i64>>()?.map(Moment),
-        })
-    };
-    db.all(&select).await?.iter().map(read).collect()
+    let select = Query::select().columns(COLUMNS).from(TABLE).order_by("id", Order::Asc).limit(MOST).take();
+    db.all(&select).await?.iter().map(listed).collect()
 }
 
 /// How many are switched off.

@@ -1,6 +1,7 @@
 //! Requests that are sent again with their `Idempotency-Key`.
 
 use axum::body::Body;
+use cirque_app::identity::Ability;
 use http::Request;
 use serde_json::{Value, json};
 
@@ -118,4 +119,28 @@ async fn signing_in_is_not_kept() {
     }
     assert_ne!(tokens[0], tokens[1]);
     assert_eq!(site.data.ids("SELECT count(*) FROM idempotency_keys").await, [0]);
+}
+
+#[tokio::test]
+async fn what_operators_send_again_is_carried_out_once_as_well() {
+    let site = Site::seeded(3).await;
+    let token = site.data.token("ada", &[Ability::ManageQueue]).await;
+    let silence = json!({ "rule": "HighErrorRate", "reason": "new disk", "seconds": 60 });
+    for (path, body, table) in [
+        ("/api/admin/webhooks", json!({ "url": "https://example.com/hook" }), "webhooks"),
+        ("/api/alerts/silences", silence, "alert_silences"),
+    ] {
+        let send = || async {
+            let mut request = json_request("POST", path, Some(&token), &body);
+            request.headers_mut().insert("idempotency-key", "k".parse().unwrap());
+            site.send(request).await
+        };
+        let (first, again) = (send().await, send().await);
+        assert_eq!((first.status.as_u16(), &again.body), (201, &first.body), "{path}");
+        assert_eq!(
+            (first.header("idempotency-replayed"), again.header("idempotency-replayed")),
+            ("", "true")
+        );
+        assert_eq!(site.data.ids(&format!("SELECT count(*) FROM {table}")).await, [1], "{path}");
+    }
 }

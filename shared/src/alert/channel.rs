@@ -27,6 +27,10 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// The longest pause that a channel may ask for.
 const LONGEST_PAUSE: Duration = Duration::from_secs(3600);
 
+/// How many messages Discord takes now, and in how many seconds it takes all again.
+const LEFT: &str = "x-ratelimit-remaining";
+const RESET_AFTER: &str = "x-ratelimit-reset-after";
+
 /// The most bytes of an answer that are read, for the pause that it asks for.
 const MOST_ANSWER: usize = 4096;
 
@@ -105,6 +109,21 @@ impl Outcome {
     }
 }
 
+/// What a channel answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answered {
+    /// What came of the message.
+    pub outcome: Outcome,
+    /// For how long it takes no other, taken or not: Discord says so once its bucket is empty.
+    pub rest: Option<Duration>,
+}
+
+impl From<Outcome> for Answered {
+    fn from(outcome: Outcome) -> Self {
+        Self { outcome, rest: None }
+    }
+}
+
 /// What sends messages over HTTP.
 #[derive(Clone, Debug)]
 pub struct Post(reqwest::Client);
@@ -129,14 +148,14 @@ impl Post {
     }
 
     /// Sends JSON.
-    pub async fn json(&self, url: &str, headers: &[(&str, String)], body: String) -> Outcome {
+    pub async fn json(&self, url: &str, headers: &[(&str, String)], body: String) -> Answered {
         let mut request = self.0.post(url).header(CONTENT_TYPE, "application/json").body(body);
         for (name, value) in headers {
             request = request.header(*name, value);
         }
         match request.send().await {
             Ok(answer) => judge(answer).await,
-            Err(error) => Outcome::later(trouble(error)),
+            Err(error) => Outcome::later(trouble(error)).into(),
         }
     }
 
@@ -174,11 +193,27 @@ async fn bounded(mut answer: reqwest::Response, most: usize) -> Option<String> {
     String::from_utf8(body).ok()
 }
 
-async fn judge(answer: reqwest::Response) -> Outcome {
+async fn judge(answer: reqwest::Response) -> Answered {
     let status = answer.status().as_u16();
-    let asked = answer.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()).map(str::to_owned);
+    let text = |name: &str| answer.headers().get(name)?.to_str().ok().map(str::to_owned);
+    let (asked, left, reset) = (text(RETRY_AFTER.as_str()), text(LEFT), text(RESET_AFTER));
+    let rest = rest(left.as_deref(), reset.as_deref());
     let body = if status == 429 { bounded(answer, MOST_ANSWER).await } else { None };
-    verdict(status, asked.as_deref(), body.as_deref(), now())
+    Answered { outcome: verdict(status, asked.as_deref(), body.as_deref(), now()), rest }
+}
+
+/// How long nothing more is taken, when nothing is left of what may be sent.
+fn rest(left: Option<&str>, reset_after: Option<&str>) -> Option<Duration> {
+    if left?.trim() != "0" {
+        return None;
+    }
+    seconds(reset_after?.trim().parse().ok()?)
+}
+
+/// A pause in seconds, as long as anybody may ask for; `None` for what is no time.
+fn seconds(pause: f64) -> Option<Duration> {
+    let is_time = pause.is_finite() && pause >= 0.0;
+    is_time.then(|| Duration::try_from_secs_f64(pause).unwrap_or(LONGEST_PAUSE).min(LONGEST_PAUSE))
 }
 
 /// What a status means, with the pause that the answer asks for: in its head, or in a body as Discord's.
@@ -188,12 +223,8 @@ fn verdict(status: u16, retry_after: Option<&str>, body: Option<&str>, now: Mill
         200..300 => Outcome::Sent,
         408 | 429 | 500.. => {
             let in_body = || serde_json::from_str::<serde_json::Value>(body?).ok()?["retry_after"].as_f64();
-            let seconds = retry_after.and_then(|text| pause(text, now)).or_else(in_body);
-            let seconds = seconds.filter(|seconds| seconds.is_finite() && *seconds >= 0.0);
-            let after = seconds.map(|seconds| {
-                Duration::try_from_secs_f64(seconds).unwrap_or(LONGEST_PAUSE).min(LONGEST_PAUSE)
-            });
-            Outcome::Later { after, why }
+            let asked = retry_after.and_then(|text| pause(text, now)).or_else(in_body);
+            Outcome::Later { after: asked.and_then(seconds), why }
         }
         // An address that has moved is the operator's to change.
         300..=399 | 401 | 403 | 404 | 405 | 410 => Outcome::Gone(why),
@@ -242,11 +273,11 @@ impl Channel {
     }
 
     /// Sends a message. `is_first`: nothing was told of this problem yet.
-    pub async fn send(&self, post: &Post, message: &Message, is_first: bool) -> Outcome {
+    pub async fn send(&self, post: &Post, message: &Message, is_first: bool) -> Answered {
         match &self.to {
             To::Slack(url) => post.json(url.expose(), &[], slack::body(message).to_string()).await,
             To::Discord(url) => post.json(url.expose(), &[], discord::body(message).to_string()).await,
-            To::Mail(mail) => mail.send(message, is_first).await,
+            To::Mail(mail) => mail.send(message, is_first).await.into(),
             To::Webhook { url, key } => {
                 let body = webhook::body(message).to_string();
                 let headers = webhook::signed(key, &body, message.at);

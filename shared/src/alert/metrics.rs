@@ -1,10 +1,10 @@
 //! The metrics of alerting itself, declared once for both tiers.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::Severity;
+use super::Alert;
 use super::channel::Outcome;
+use super::rule::Rule;
 use crate::metrics::{CounterFamily, Gauge, GaugeFamily, Histogram, Registry};
 
 /// How long a message may take to arrive.
@@ -28,13 +28,12 @@ pub struct AlertMetrics {
 impl AlertMetrics {
     /// Declares them.
     pub fn new(registry: &Registry) -> Self {
-        let firing =
-            registry.gauges("alerts_firing", "Alerts that fire, told or not, by severity.", &["severity"]);
-        for (word, _) in Severity::WORDS {
-            firing.with(&[word]);
-        }
         Self {
-            firing,
+            firing: registry.gauges(
+                "alerts_firing",
+                "Alerts that fire, told or not, by rule and severity.",
+                &["rule", "severity"],
+            ),
             notifications: registry.counters(
                 "alert_notifications_total",
                 "Messages about alerts, by channel and by what came of them.",
@@ -87,10 +86,25 @@ impl AlertMetrics {
         self.latency.observe(time);
     }
 
-    /// Shows how many alerts of each severity fire.
-    pub fn firing(&self, counts: &BTreeMap<Severity, i64>) {
-        for (word, severity) in Severity::WORDS {
-            self.firing.with(&[word]).set(counts.get(&severity).copied().unwrap_or(0));
+    /// Shows a series for each rule, from zero, and none for those that were `before` and are no more.
+    pub fn rules(&self, before: &[Rule], rules: &[Rule]) {
+        let series = |rule: &Rule| (rule.name.clone(), rule.severity.word());
+        for (name, word) in before.iter().map(series) {
+            if !rules.iter().any(|rule| series(rule) == (name.clone(), word)) {
+                self.firing.remove(&[&name, word]);
+            }
+        }
+        for (name, word) in rules.iter().map(series) {
+            self.firing.with(&[&name, word]);
+        }
+    }
+
+    /// Shows how many alerts of each of these rules fire.
+    pub fn firing(&self, rules: &[Rule], firing: &[Alert]) {
+        for rule in rules {
+            let count = firing.iter().filter(|alert| alert.rule == rule.name).count();
+            let series = self.firing.with(&[&rule.name, rule.severity.word()]);
+            series.set(i64::try_from(count).unwrap_or(i64::MAX));
         }
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::task::JoinSet;
 
-use super::channel::{Channel, Outcome, Pace, Post};
+use super::channel::{Answered, Channel, Outcome, Pace, Post};
 use super::config::Settings;
 use super::message::MOST_AT_ONCE;
 use super::notice::Notice;
@@ -83,9 +83,9 @@ async fn told(inner: Arc<Inner>, channel: Channel, post: Post) {
         let at = now();
         let notices = chosen(inner.due(&channel, at), channel.is_for_people());
         let Some(message) = inner.message(&notices, at) else { continue };
-        let outcome = send(&inner, &channel, &post, &message, &notices, at).await;
-        inner.note(channel.name, &outcome, Duration::from_millis(now().saturating_sub(since)));
-        pace.note(&outcome, now(), random());
+        let answered = send(&inner, &channel, &post, &message, &notices, at).await;
+        inner.note(channel.name, &answered.outcome, Duration::from_millis(now().saturating_sub(since)));
+        pace.note(&answered, now(), random());
         if let Some(why) = pace.disabled() {
             inner.disable(channel.name, why);
         }
@@ -109,11 +109,11 @@ async fn send(
     message: &super::message::Message,
     notices: &[Notice],
     at: Millis,
-) -> Outcome {
+) -> Answered {
     let is_first = notices.iter().all(|notice| notice.why == super::notice::Why::New);
-    let outcome = channel.send(post, message, is_first).await;
+    let answered = channel.send(post, message, is_first).await;
     let (name, rule) = (channel.name, message.key.as_str());
-    match &outcome {
+    match &answered.outcome {
         Outcome::Sent => inner.told(name, notices, at).await,
         Outcome::Later { why, .. } => {
             tracing::warn!(channel = name, rule, why, "alert could not be told yet")
@@ -131,7 +131,7 @@ async fn send(
         // It is disabled, see there.
         Outcome::Gone(_) => {}
     }
-    outcome
+    answered
 }
 
 #[cfg(test)]

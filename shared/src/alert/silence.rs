@@ -48,6 +48,7 @@ pub struct Wanted {
     /// Why.
     pub reason: String,
     /// For how long, in seconds.
+    #[serde(deserialize_with = "crate::whole::number")]
     pub seconds: u64,
 }
 
@@ -87,6 +88,9 @@ pub enum Refused {
     /// A text is longer than anybody reads.
     #[error("author and reason may have 200 characters each")]
     TooLong,
+    /// It could not be shown in a line.
+    #[error("author, reason and labels must not contain control characters")]
+    Unreadable,
     /// There are too many.
     #[error("there are 500 silences: end some first")]
     TooMany,
@@ -109,6 +113,9 @@ impl Silence {
         }
         if author.chars().count() > 200 || reason.chars().count() > 200 {
             return Err(Refused::TooLong);
+        }
+        if [&author, &reason].into_iter().chain(labels.values()).any(|text| text.contains(char::is_control)) {
+            return Err(Refused::Unreadable);
         }
         if rule == "*" && labels.is_empty() {
             return Err(Refused::Everything);
@@ -138,6 +145,13 @@ impl Silence {
     }
 }
 
+/// The labels that alerts of a rule can have; `None` where its series say so themselves.
+pub fn labels_of(rule: &Rule) -> Option<BTreeSet<&str>> {
+    let mut labels = rule.expr.labels()?;
+    labels.extend(rule.labels.keys().map(String::as_str));
+    Some(labels)
+}
+
 /// What somebody may have meant who named a rule that there is not.
 fn hint(rule: &str, rules: &[Rule]) -> String {
     if let Some(other) = built_in().into_iter().find(|known| known.name == rule) {
@@ -158,9 +172,8 @@ fn fits_some<'r>(rule: &str, labels: &Labels, rules: impl Iterator<Item = &'r Ru
     let mut known = BTreeSet::new();
     for rule in rules {
         // Some rules ask for series as they are: then it is not known before.
-        let Some(of_rule) = rule.expr.labels() else { return Ok(()) };
+        let Some(of_rule) = labels_of(rule) else { return Ok(()) };
         known.extend(of_rule);
-        known.extend(rule.labels.keys().map(String::as_str));
     }
     let Some(label) = labels.keys().find(|label| !known.contains(label.as_str())) else { return Ok(()) };
     let has = match known.len() {
@@ -194,6 +207,9 @@ mod tests {
             (wanted("BackendDown", &[], " ", "disk", 60), Err(Refused::NoAuthor)),
             (wanted("BackendDown", &[], "ada", "", 60), Err(Refused::NoReason)),
             (wanted("BackendDown", &[], "ada", &long, 60), Err(Refused::TooLong)),
+            (wanted("BackendDown", &[], "ada", "a\0b", 60), Err(Refused::Unreadable)),
+            (wanted("BackendDown", &[], "a\nda", "disk", 60), Err(Refused::Unreadable)),
+            (wanted("BackendDown", &[("backend", "a\0")], "ada", "disk", 60), Err(Refused::Unreadable)),
             (wanted("BackendDown", &[], "ada", "disk", 0), Err(Refused::Time)),
             (wanted("BackendDown", &[], "ada", "disk", u64::MAX), Err(Refused::Time)),
         ] {

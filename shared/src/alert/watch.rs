@@ -22,7 +22,7 @@ use super::metrics::AlertMetrics;
 use super::notice::{Log, Muted, Notice, Scene, Told, Why};
 use super::outbox::Outbox;
 use super::raise::Alerts;
-use super::rule::Tier;
+use super::rule::{Rule, Tier};
 use super::silence::{self, Silence, Wanted};
 use super::{Alert, Labels, Millis, Severity, millis, now};
 pub use turn::samples;
@@ -138,6 +138,7 @@ impl Watch {
         alerts: Alerts,
     ) -> Self {
         settings.channels.iter().for_each(|channel| metrics.channel(channel.name));
+        metrics.rules(&[], &settings.rules);
         let state = State {
             history: history(&settings),
             settings: Arc::new(settings),
@@ -174,6 +175,7 @@ impl Watch {
             return;
         }
         settings.channels.iter().for_each(|channel| self.0.metrics.channel(channel.name));
+        self.0.metrics.rules(&state.settings.rules, &settings.rules);
         state.history = history(&settings);
         state.settings = Arc::new(settings);
         state.disabled.clear();
@@ -212,7 +214,7 @@ impl Watch {
                 let firing = self.0.state().scene.firing.len();
                 let body =
                     serde_json::json!({ "status": "alive", "instance": self.0.instance, "firing": firing });
-                let outcome = post.json(url.expose(), &[], body.to_string()).await;
+                let outcome = post.json(url.expose(), &[], body.to_string()).await.outcome;
                 if outcome != Outcome::Sent {
                     tracing::warn!(outcome = outcome.word(), "heartbeat of alerting was not taken");
                 }
@@ -254,6 +256,20 @@ impl Watch {
             rules: state.settings.rules.iter().map(|rule| rule.name.clone()).collect(),
             silences: state.silences.iter().filter(|silence| silence.until > time).cloned().collect(),
         }
+    }
+
+    /// From which value on a rule sees a problem; `None` where no such rule holds.
+    pub fn threshold(&self, rule: &str) -> Option<f64> {
+        let settings = self.0.settings();
+        settings.rules.iter().find(|known| known.name == rule).map(|rule| rule.bound.threshold())
+    }
+
+    /// The rules that hold, each with the labels that a silence of it may name; `None`: any.
+    pub fn silenceable(&self) -> BTreeMap<String, Option<BTreeSet<String>>> {
+        let settings = self.0.settings();
+        let owned = |labels: BTreeSet<&str>| labels.into_iter().map(str::to_owned).collect();
+        let of = |rule: &Rule| (rule.name.clone(), silence::labels_of(rule).map(owned));
+        settings.rules.iter().map(of).collect()
     }
 
     /// What a peer is told when it asks.
@@ -329,7 +345,7 @@ impl Watch {
         for channel in settings.channels.iter().filter(|channel| only.is_none_or(|only| only == channel.name))
         {
             let message = message::of(&notice, "", &settings.links, now());
-            let outcome = channel.send(&post, &message, true).await;
+            let outcome = channel.send(&post, &message, true).await.outcome;
             self.0.metrics.notified(channel.name, &outcome);
             match &outcome {
                 // Whoever was gone is there again.

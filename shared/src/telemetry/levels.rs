@@ -47,7 +47,11 @@ pub struct Wanted {
     /// Like `debug`, or `info,cirque_app::queue=debug`.
     pub level: String,
     /// For so long; 15 minutes when left out, a day at the longest.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "crate::whole::number_or_null",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub seconds: Option<u64>,
 }
 

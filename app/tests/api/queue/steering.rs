@@ -131,3 +131,48 @@ async fn webhooks_are_listed_added_enabled_and_removed_by_admins() {
         assert_eq!(site.call(method, &path, Some(&admin), &json!({})).await.status.as_u16(), 404, "{path}");
     }
 }
+
+#[tokio::test]
+async fn no_body_of_an_operators_is_our_fault() {
+    let site = Site::seeded(0).await;
+    let admin = site.data.token("ada", &[Ability::ManageQueue]).await;
+    let deep = format!("{}{}", "[".repeat(50_000), "]".repeat(50_000));
+    let many = format!("[{}\"post.published\"]", "\"post.published\",".repeat(1000));
+    for (path, body, expected) in [
+        ("/api/admin/webhooks", r#"{"url":"https://example.com/\u0000"}"#.to_owned(), 422),
+        (
+            "/api/admin/webhooks",
+            r#"{"url":"https://example.com","url":"https://example.com"}"#.to_owned(),
+            422,
+        ),
+        ("/api/admin/webhooks", format!(r#"{{"url":"https://example.com/{}"}}"#, "x".repeat(100_000)), 422),
+        ("/api/admin/webhooks", format!(r#"{{"url":"https://example.com","events":{many}}}"#), 201),
+        ("/api/admin/webhooks", format!(r#"{{"url":{deep}}}"#), 422),
+        (
+            "/api/alerts/silences",
+            r#"{"rule":"HighErrorRate","reason":"a\u0000b","seconds":9}"#.to_owned(),
+            422,
+        ),
+        (
+            "/api/alerts/silences",
+            r#"{"rule":"HighErrorRate","reason":"a","author":"\u0000","seconds":9}"#.to_owned(),
+            422,
+        ),
+        (
+            "/api/alerts/silences",
+            r#"{"rule":"SlowResponses","labels":{"route":"\u0000"},"reason":"a","seconds":9}"#.to_owned(),
+            422,
+        ),
+        ("/api/alerts/silences", format!(r#"{{"rule":{deep},"reason":"a","seconds":9}}"#), 422),
+        ("/api/alerts/test", r#"{"channel":"\u0000"}"#.to_owned(), 200),
+        ("/api/alerts/test", "{".to_owned(), 422),
+    ] {
+        let request = http::Request::post(path)
+            .header("content-type", "application/json")
+            .header("authorization", format!("Bearer {admin}"));
+        let shown: String = body.chars().take(80).collect();
+        let answer = site.send(request.body(axum::body::Body::from(body)).unwrap()).await;
+        assert_eq!(answer.status.as_u16(), expected, "{path} {shown}: {}", answer.body);
+        assert!(answer.body.len() < 4_000, "{path} {shown}: {}", answer.body.len());
+    }
+}

@@ -1,6 +1,6 @@
 //! Decides when a channel may be asked again: by its rate, by the pause it asked for, and by how often it failed.
 
-use super::{Millis, Outcome, millis};
+use super::{Answered, Millis, Outcome, millis};
 use crate::backoff::Backoff;
 
 /// So many at once, and then one each so many milliseconds.
@@ -65,7 +65,8 @@ impl Pace {
     }
 
     /// Notes what came of a message; `random` spreads those who failed together.
-    pub fn note(&mut self, outcome: &Outcome, now: Millis, random: u64) {
+    pub fn note(&mut self, answered: &Answered, now: Millis, random: u64) {
+        let Answered { outcome, rest } = answered;
         let backoff =
             Backoff::try_new(std::time::Duration::from_secs(1), std::time::Duration::from_secs(300))
                 .expect("a second is below five minutes");
@@ -91,6 +92,9 @@ impl Pace {
             }
             Outcome::Gone(why) => self.disabled = Some(why.clone()),
         }
+        if let Some(rest) = rest {
+            self.paused = self.paused.max(now + millis(*rest));
+        }
     }
 }
 
@@ -108,7 +112,7 @@ mod tests {
         for _ in 0..5 {
             now = pace.ready_at(now).unwrap();
             sent.push(now);
-            pace.note(&Outcome::Sent, now, 0);
+            pace.note(&Outcome::Sent.into(), now, 0);
         }
         assert_eq!(sent, [0, 0, 2_000, 4_000, 6_000]);
     }
@@ -116,10 +120,21 @@ mod tests {
     #[test]
     fn a_pause_that_was_asked_for_is_kept() {
         let mut pace = Pace::new(Rate { burst: 1, each: 1 }, 0);
-        pace.note(&Outcome::Later { after: Some(Duration::from_secs(30)), why: String::new() }, 1_000, 0);
+        let later = |after| Outcome::Later { after: Some(after), why: String::new() }.into();
+        pace.note(&later(Duration::from_secs(30)), 1_000, 0);
         assert_eq!(pace.ready_at(1_001), Some(31_000));
-        pace.note(&Outcome::Later { after: Some(Duration::ZERO), why: String::new() }, 31_000, u64::MAX);
+        pace.note(&later(Duration::ZERO), 31_000, u64::MAX);
         assert!(pace.ready_at(31_001).unwrap() >= 32_000, "no hammering, whatever it says");
+    }
+
+    #[test]
+    fn a_channel_whose_bucket_is_empty_is_left_alone_until_it_is_full_again() {
+        let mut pace = Pace::new(Rate { burst: 5, each: 1 }, 0);
+        pace.note(&Answered { outcome: Outcome::Sent, rest: Some(Duration::from_secs(2)) }, 1_000, 0);
+        assert_eq!(pace.ready_at(1_001), Some(3_000));
+        let later = Outcome::Later { after: Some(Duration::from_secs(9)), why: String::new() };
+        pace.note(&Answered { outcome: later, rest: Some(Duration::from_secs(2)) }, 3_000, 0);
+        assert_eq!(pace.ready_at(3_001), Some(12_000), "the longer pause holds");
     }
 
     #[test]
@@ -127,13 +142,13 @@ mod tests {
         let mut pace = Pace::new(Rate { burst: 1, each: 1 }, 0);
         let mut pauses = Vec::new();
         for _ in 0..12 {
-            pace.note(&Outcome::later("x"), 0, u64::MAX);
+            pace.note(&Outcome::later("x").into(), 0, u64::MAX);
             pauses.push(pace.ready_at(0).unwrap().div_ceil(1000));
         }
         assert_eq!(pauses[..4], [1, 2, 4, 8]);
         assert_eq!(pauses[11], 300);
-        pace.note(&Outcome::Sent, 1_000_000, 0);
-        pace.note(&Outcome::later("x"), 2_000_000, u64::MAX);
+        pace.note(&Outcome::Sent.into(), 1_000_000, 0);
+        pace.note(&Outcome::later("x").into(), 2_000_000, u64::MAX);
         assert!(pace.ready_at(2_000_000).unwrap() <= 2_001_000, "a success forgets them");
     }
 
@@ -142,17 +157,17 @@ mod tests {
         let refused = || Outcome::Refused("answered 400".into());
         let mut pace = Pace::new(Rate { burst: 9, each: 1 }, 0);
         for outcome in [refused(), refused(), Outcome::Sent, refused(), refused()] {
-            pace.note(&outcome, 0, 0);
+            pace.note(&outcome.into(), 0, 0);
         }
         assert_eq!(pace.disabled(), None, "one that is taken between shows that it is the messages");
-        pace.note(&refused(), 0, 0);
+        pace.note(&refused().into(), 0, 0);
         assert_eq!(pace.disabled(), Some("answered 400, 3 times in a row"));
     }
 
     #[test]
     fn a_channel_that_is_gone_is_never_asked_again() {
         let mut pace = Pace::new(Rate { burst: 1, each: 1 }, 0);
-        pace.note(&Outcome::Gone("answered 404".into()), 0, 0);
+        pace.note(&Outcome::Gone("answered 404".into()).into(), 0, 0);
         assert_eq!((pace.ready_at(u64::MAX / 2), pace.disabled()), (None, Some("answered 404")));
     }
 }

@@ -269,3 +269,21 @@ fn no_secret_is_in_the_debug_text_of_a_channel() {
     let channel = Channel { name: "webhook", least: Severity::Info, to };
     assert!(!format!("{channel:?}").contains("s3cret"));
 }
+
+#[test]
+fn a_rest_is_taken_when_nothing_is_left_and_never_for_longer_than_an_hour() {
+    let seconds = |n| Some(Duration::from_secs(n));
+    for (left, reset, expected) in [
+        (Some("0"), Some("2"), seconds(2)),
+        (Some("0"), Some("0.5"), Some(Duration::from_millis(500))),
+        (Some("0"), Some("1e30"), seconds(3600)),
+        (Some("1"), Some("2"), None),
+        (Some("0"), None, None),
+        (None, Some("2"), None),
+        (Some("0"), Some("-1"), None),
+        (Some("0"), Some("NaN"), None),
+        (Some("0"), Some("soon"), None),
+    ] {
+        assert_eq!(rest(left, reset), expected, "{left:?} {reset:?}");
+    }
+}

@@ -1,6 +1,6 @@
 //! One look at everything: what was seen, what the rules say of it, and what changed.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::{Inner, Source};
@@ -90,11 +90,7 @@ impl Inner {
         state.scene.fired = state.engine.fired();
         state.scene.ended = state.engine.ended();
         state.scene.muted = notice::mute(&state.scene.firing, &settings.rules, &state.silences, at);
-        let mut counts: BTreeMap<Severity, i64> = BTreeMap::new();
-        for alert in &state.scene.firing {
-            *counts.entry(alert.severity).or_default() += 1;
-        }
-        self.metrics.firing(&counts);
+        self.metrics.firing(&state.settings.rules, &state.scene.firing);
         self.metrics.leader.set(i64::from(matches!(state.standing, Standing::Leads(_))));
         let seen = state.history.sources(at).len();
         self.metrics.instances.set(i64::try_from(seen).unwrap_or(i64::MAX));
