@@ -41,6 +41,26 @@ struct Script {
     planned: BTreeMap<String, VecDeque<Reply>>,
     /// Which requests were taken.
     taken: Vec<(u64, Instant)>,
+    /// How long Discord takes nothing after a message, and since when.
+    bucket: Option<(Duration, Option<Instant>)>,
+    /// What was asked while it took nothing.
+    hasty: Vec<String>,
+}
+
+impl Script {
+    /// What Discord answers while one message at a time fits into its bucket.
+    fn of_a_bucket(&mut self, at: Instant) -> Option<Reply> {
+        let (lasting, since) = self.bucket.as_mut()?;
+        let left = since.map_or(Duration::ZERO, |since| lasting.saturating_sub(at - since));
+        if left.is_zero() {
+            *since = Some(at);
+            return None;
+        }
+        self.hasty.push(format!("asked {left:?} before its bucket was full again"));
+        let body =
+            format!("{{\"message\":\"You are being rate limited.\",\"retry_after\":{}}}", left.as_secs_f64());
+        Some(Reply::status(429).body(body))
+    }
 }
 
 /// The four of them on one address.
@@ -64,8 +84,17 @@ impl Channels {
             let Some((_, status, body)) = ALL.iter().find(|(known, _, _)| *known == name) else {
                 return Reply::status(404);
             };
+            let is_discord = name == "discord" && script.bucket.is_some();
+            if is_discord && let Some(refusal) = script.of_a_bucket(request.at) {
+                return refusal;
+            }
             script.taken.push((request.connection, request.at));
-            Reply::status(*status).body(*body)
+            let reply = Reply::status(*status).body(*body);
+            let Some((lasting, _)) = script.bucket.filter(|_| is_discord) else { return reply };
+            reply
+                .header("X-RateLimit-Limit", "1")
+                .header("X-RateLimit-Remaining", "0")
+                .header("X-RateLimit-Reset-After", &lasting.as_secs_f64().to_string())
         });
         Channels { backend, script }
     }
@@ -87,6 +116,11 @@ impl Channels {
     /// The next requests to a channel are answered so; what follows is taken again.
     pub fn plan(&self, channel: &str, replies: impl IntoIterator<Item = Reply>) {
         lock(&self.script).planned.entry(channel.to_owned()).or_default().extend(replies);
+    }
+
+    /// From now on Discord takes one message, and the next one so much later: it says so in the head of its answers.
+    pub fn bucket(&self, lasting: Duration) {
+        lock(&self.script).bucket = Some((lasting, None));
     }
 
     /// When each request to a channel came, taken or not.
@@ -131,7 +165,8 @@ impl Channels {
 
     /// What the services would have refused, or what they asked for and did not get.
     pub fn faults(&self) -> Vec<String> {
-        let mut faults = Vec::new();
+        let mut faults: Vec<String> =
+            lock(&self.script).hasty.iter().map(|what| format!("discord: {what}")).collect();
         for (channel, _, _) in ALL {
             for request in self.requests(channel) {
                 let mut fault = |what: String| faults.push(format!("{channel}: {what}"));

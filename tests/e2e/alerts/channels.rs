@@ -156,3 +156,31 @@ fn a_channel_that_hangs_holds_up_no_other_and_is_not_hammered() {
     throughout("nothing more", Duration::from_secs(4), || hook.requests_to("/slack").len(), |n| *n == asked);
     assert!(asked <= 5, "it was asked {asked} times in all");
 }
+
+#[test]
+fn discord_is_left_alone_for_as_long_as_the_head_of_its_answer_says() {
+    let folder = tempfile::tempdir().expect("the temporary directory is writable");
+    let (channels, one) = (Channels::open(), Backend::named("one"));
+    channels.bucket(Duration::from_secs(2));
+    let rules = folder.path().join("rules.toml");
+    // Three problems at once, which a burst would be allowed for.
+    let rule = |name: &&str| {
+        format!(
+            "[[rules]]\nname = '{name}'\ntier = 'edge'\nseverity = 'warning'\ntitle = '{name}'\n\
+             summary = 'Time goes by.'\nexpr = 'time()'\nabove = 0\n"
+        )
+    };
+    std::fs::write(&rules, ["One", "Two", "Three"].iter().map(rule).collect::<String>())
+        .expect("it is writable");
+    let edge = edge(&telling_all(&channels, None, &rules, "0s"), &[&one]).start();
+    let told = || channels.taken("discord").len();
+    eventually("Discord is told of all", SOON, told, |told| *told == 3);
+    let asked = channels.asked("discord");
+    for pair in asked.windows(2) {
+        assert!(pair[1] - pair[0] >= Duration::from_secs(2), "{asked:?}");
+    }
+    assert_eq!((asked.len(), channels.faults()), (3, Vec::new()));
+    let later =
+        edge.metrics().value("alert_notifications_total", &[("channel", "discord"), ("outcome", "later")]);
+    assert!(later == 0.0, "{later}");
+}

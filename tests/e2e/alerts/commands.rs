@@ -62,7 +62,7 @@ fn an_operator_lists_tests_and_silences_alerts_from_the_command_line() {
 #[test]
 fn a_script_can_ask_a_running_node_whether_it_serves() {
     let server = postgres::Server::start(&[]);
-    let node =
+    let mut node =
         Node::builder().toml(&format!("database.url = '{}'\nhealth.timeout = '500ms'", server.url())).start();
     let url = format!("http://{}", node.address());
     let check = || cirque_app_check(&url);
@@ -70,6 +70,9 @@ fn a_script_can_ask_a_running_node_whether_it_serves() {
     let mut server = server;
     server.process.interrupt();
     eventually("it does not serve", SOON, check, |found| *found == (1, true));
+    // A database that is gone does not keep it from stopping.
+    node.process.terminate();
+    node.process.expect_exit(Duration::from_secs(10));
 }
 
 /// The exit code, and whether the services are told.

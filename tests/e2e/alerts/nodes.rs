@@ -114,29 +114,55 @@ fn a_slow_database_is_told_as_slow_answers() {
 }
 
 #[test]
-fn the_guides_variables_switch_slack_on_and_set_thresholds() {
+fn the_guides_seven_variables_switch_slack_and_discord_on_and_set_thresholds() {
     let hook = Backend::named("hook");
     let server = postgres::Server::start(&[]);
-    let toml = format!("alerts.interval = '1s'\ncache.max_size = 0\ndatabase.url = '{}'", server.url());
+    let toml = format!(
+        "alerts = {{ interval = '1s', group_wait = '0s' }}\ncache.max_size = 0\ndatabase.url = '{}'",
+        server.url()
+    );
     let builder = Node::builder().toml(&toml);
     let (address, file) = (builder.address(), builder.write());
     let mut migrated = cirque_tests::node::run(&["migrate".to_owned()], &file);
     assert_eq!(migrated.expect_exit(Duration::from_secs(60)), 0);
+    // A job that nobody takes is more than none.
+    let paused = "UPDATE queues SET paused_at = 1 WHERE name = 'default'";
+    let waits = "INSERT INTO jobs (queue, kind, payload, state, run_at, created_at) \
+                 VALUES ('default', 'quick', '{}', 'waiting', 0, 0)";
+    [paused, waits].into_iter().for_each(|sql| postgres::psql(server.address(), "postgres", sql));
     let mut command = std::process::Command::new(cirque_tests::process::cirque_binary());
     command.args(["app", "serve", "--config"]).arg(&file);
-    command.env("ALERTING_SLACK_ENABLED", "true").env("MONITORING_ERROR_RATE_THRESHOLD", "2");
+    command.env("ALERTING_SLACK_ENABLED", "true").env("ALERTING_DISCORD_ENABLED", "true");
     command.env("SLACK_WEBHOOK_URL", format!("http://{}/slack", hook.address()));
+    command.env("DISCORD_WEBHOOK_URL", format!("http://{}/discord", hook.address()));
+    command.env("MONITORING_ERROR_RATE_THRESHOLD", "2").env("MONITORING_QUEUE_SIZE_THRESHOLD", "0");
+    command.env("MONITORING_RESPONSE_TIME_THRESHOLD", "0.001");
     let node = Process::spawn("node", &mut command);
     wait_until_ready("the node", address, SOON);
     // Three errors are more than two: a table is gone.
     postgres::psql(server.address(), "postgres", "ALTER TABLE posts RENAME TO lost");
-    for _ in 0..3 {
+    for _ in 0..5 {
         Client::to(address).get("/api/v1/posts").expect_status(500);
     }
-    wait_for(&hook, &[":rotating_light: *High Error Rate Detected*"]);
-    let text = String::from_utf8_lossy(&hook.requests_to("/slack")[0].body).into_owned();
-    assert!(text.contains("; 2 are taken as normal"), "{text}");
-    assert!(!node.text(cirque_tests::process::Stream::Stderr).contains("/slack"), "an address is a secret");
+    for (title, threshold) in [
+        ("High Error Rate Detected", "; 2 are taken as normal"),
+        ("Slow Response Time", "; 0.001 ms are taken as normal"),
+        ("High Queue Size", "; 0 are taken as normal"),
+    ] {
+        for path in ["/slack", "/discord"] {
+            let bodies = || {
+                let requests = hook.requests_to(path);
+                let bodies =
+                    requests.iter().map(|request| String::from_utf8_lossy(&request.body).into_owned());
+                bodies.filter(|body| body.contains(title)).collect::<Vec<_>>()
+            };
+            let found =
+                eventually(&format!("{path} is told of {title}"), SOON, bodies, |told| told.len() == 1);
+            assert!(found[0].contains(threshold), "{}", found[0]);
+        }
+    }
+    let said = node.text(cirque_tests::process::Stream::Stderr);
+    assert!(!said.contains("/slack") && !said.contains("/discord"), "an address is a secret");
 }
 
 #[test]
