@@ -321,10 +321,12 @@ pub struct Analytics {
 }
 
 /// How health is judged.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Health {
     /// Time for the database to answer.
     pub timeout: Duration,
+    /// How long an answer of the database's is taken for the next ones.
+    pub fresh: Duration,
 }
 
 /// How metrics are shown.

@@ -7,18 +7,19 @@ use axum::response::Response;
 use http::StatusCode;
 use serde::Serialize;
 
+use crate::answer;
 use crate::error::NOT_SERVING;
 use crate::moment::Moment;
-use crate::queue::look;
 use crate::redis::{Redis, State};
 use crate::state::AppState;
-use crate::{answer, settings};
 
 /// What a part of the service says of itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 enum Part {
     Ok,
+    /// It serves, and somebody should look.
+    Warning,
     /// It answers too late to be of use; the site goes on without.
     Slow,
     Error,
@@ -46,7 +47,8 @@ struct Services {
     cache: Part,
     redis: Part,
     queue: Part,
-    queue_size: u64,
+    /// `None` when there are too many to count in time, or nobody to ask.
+    queue_size: Option<u64>,
 }
 
 #[derive(Debug, Serialize)]
@@ -60,25 +62,26 @@ struct Word {
     status: &'static str,
 }
 
-/// `GET /api/health`: asks the database. 503 only when it does not answer in time: without Redis, and without a database
-/// server that takes writes, the site is degraded and goes on.
+/// The rule that says how many waiting jobs are too many.
+const QUEUE_RULE: &str = "HighQueueSize";
+
+/// How the queue is, with so many jobs waiting.
+fn queue(pending: Option<u64>, threshold: Option<f64>) -> Part {
+    match (pending, threshold) {
+        (None, _) => Part::Error,
+        (Some(pending), Some(threshold)) if pending as f64 > threshold => Part::Warning,
+        (Some(_), _) => Part::Ok,
+    }
+}
+
+/// `GET /api/health`: asks the database, or somebody who just did. 503 only when it does not answer in time: without
+/// Redis, without a database server that takes writes, and with a queue that is too long, the site is degraded and goes on.
 pub async fn health(extract::State(state): extract::State<AppState>) -> Response {
-    let probing = async {
-        settings::probe(&state.db).await?;
-        look::depths(&state.db, state.clock.now()).await
-    };
-    let mut depths = Vec::new();
-    let trouble = match tokio::time::timeout(state.health_timeout, probing).await {
-        Ok(Ok(found)) => {
-            depths = found;
-            None
-        }
-        Ok(Err(error)) => Some(cirque_shared::report::chain(&error)),
-        Err(_) => Some("no answer in time".to_owned()),
-    };
-    note(&state, trouble.as_deref());
-    let database = if trouble.is_none() { Part::Ok } else { Part::Error };
+    let found = state.probe.found(&state.db, state.clock.now()).await;
+    note(&state, found.trouble.as_deref());
+    let database = if found.trouble.is_none() { Part::Ok } else { Part::Error };
     let is_healthy = database == Part::Ok;
+    let queue = queue(found.pending, state.watch.threshold(QUEUE_RULE));
     let redis = match state.redis.as_ref().map(Redis::state) {
         None => Part::Disabled,
         Some(State::Up) => Part::Ok,
@@ -95,6 +98,7 @@ pub async fn health(extract::State(state): extract::State<AppState>) -> Response
     let status = match (is_healthy, redis, primary) {
         (false, ..) => "unhealthy",
         (true, Part::Slow | Part::Error, _) | (true, _, Some(Part::Error)) => "degraded",
+        (true, ..) if queue != Part::Ok => "degraded",
         (true, ..) => "healthy",
     };
     let report = Report {
@@ -107,8 +111,8 @@ pub async fn health(extract::State(state): extract::State<AppState>) -> Response
             replicas,
             cache: if state.cache.is_on() { Part::Ok } else { Part::Disabled },
             redis,
-            queue: database,
-            queue_size: depths.iter().map(|depth| depth.pending).sum(),
+            queue,
+            queue_size: found.pending,
         },
     };
     let status = if is_healthy { StatusCode::OK } else { NOT_SERVING };

@@ -59,6 +59,7 @@ pub mod mail_link;
 pub mod metrics;
 pub mod outbound;
 pub mod passwords;
+pub mod probe;
 pub mod queue;
 pub mod redis;
 pub mod settings;

@@ -31,6 +31,7 @@ use crate::metrics::{
 use crate::moment::Clock;
 use crate::outbound::Outbound;
 use crate::passwords::Passwords;
+use crate::probe::Probe;
 use crate::queue::Bell;
 use crate::redis::Redis;
 use crate::signing::Key;
@@ -114,6 +115,8 @@ pub struct Inner {
     pub database_was_up: AtomicBool,
     /// Time for the database to answer a health check.
     pub health_timeout: Duration,
+    /// How the database is, for whoever asks for the node's health.
+    pub probe: Probe,
     /// The way to the supervisor, where there is one; set by `serve` only.
     pub supervisor: OnceLock<Upward>,
 }
@@ -156,8 +159,7 @@ impl AppState {
             let metrics = SharedCacheMetrics::new(&registry);
             cache::Shared::new(redis, &space(config, &secret), metrics)
         });
-        let metrics = CacheMetrics::new(&registry);
-        let cache = Cache::new(config, db.clone(), clock.clone(), metrics, shared);
+        let cache = Cache::new(config, db.clone(), clock.clone(), CacheMetrics::new(&registry), shared);
         let alerts = Alerts::default();
         let (name, address) = (config.server.process_name(), config.server.address());
         let nodes =
@@ -207,6 +209,7 @@ impl AppState {
             max_body_size: config.server.max_body_size,
             database_was_up: AtomicBool::new(true),
             health_timeout: config.health.timeout,
+            probe: Probe::new(config.health),
             supervisor: OnceLock::new(),
         })))
     }

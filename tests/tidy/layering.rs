@@ -55,7 +55,7 @@ const APP: Layers = Layers {
         &["body"],
         &["authors", "categories", "tags", "state", "envelope"],
         &["cache"],
-        &["error", "alerts"],
+        &["error", "alerts", "probe"],
         &[
             "answer",
             "settings",

@@ -30,7 +30,7 @@ pub enum BadLocation {
     #[error("must start with `sqlite:` or `postgres://`")]
     UnknownScheme,
     /// `sqlite:` and nothing behind it.
-    #[error("must name a file, like `sqlite:var/cirque.db`")]
+    #[error("must name a file, like `sqlite:var/app.db`")]
     NoFile,
     /// The nodes of a site could not share it.
     #[error("must be a file: a database in memory cannot be shared between nodes")]

@@ -44,7 +44,7 @@ pub fn parse(raw: raw::File, problems: &mut Problems) -> Config {
         mail: later::mail(raw.mail.unwrap_or_default(), problems),
         webhooks: later::webhooks(raw.webhooks.unwrap_or_default(), problems),
         analytics: later::analytics(raw.analytics.unwrap_or_default(), problems),
-        health: Health { timeout: timeout("health.timeout", raw.health.and_then(|h| h.timeout), problems) },
+        health: health(&raw.health.unwrap_or_default(), problems),
         alerts: alert::config::parse(raw.alerts.unwrap_or_default(), Tier::App, &environment, problems),
         trace: cirque_shared::trace::config::parse(raw.trace.unwrap_or_default(), &environment, problems),
         metrics: Metrics { guide_names: raw.metrics.and_then(|raw| raw.guide_names).unwrap_or_default() },
@@ -269,6 +269,13 @@ fn posts(raw: &raw::Posts, problems: &mut Problems) -> Posts {
 
 fn timeout(key: &str, value: Option<Duration>, problems: &mut Problems) -> Duration {
     Range { least: MS(10), most: S(60), show: spoken }.check(key, value, problems)
+}
+
+fn health(raw: &raw::Health, problems: &mut Problems) -> Health {
+    Health {
+        timeout: timeout("health.timeout", raw.timeout, problems),
+        fresh: Range { least: S(0), most: S(60), show: spoken }.check("health.fresh", raw.fresh, problems),
+    }
 }
 
 /// What a value may be, ends included, and how its ends are written in a message.

@@ -274,6 +274,8 @@ cirque_shared::raw! {
     pub struct Health {
         /// 10ms to 1m.
         pub timeout: Duration,
+        /// 0s to 1m.
+        pub fresh: Duration,
     }
 
     /// `[metrics]`.

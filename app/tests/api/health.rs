@@ -34,6 +34,7 @@ async fn a_database_that_does_not_answer_in_time_is_down() {
     let mut data = Data::seeded(20).await;
     data.add_a_heavy_post().await;
     data.config.health.timeout = std::time::Duration::from_millis(10);
+    data.config.health.fresh = std::time::Duration::ZERO;
     data.config.database.max_readers = 1;
     let site = data.open().await;
     let slow = Data::slow_search();
@@ -45,6 +46,53 @@ async fn a_database_that_does_not_answer_in_time_is_down() {
         is_up |= site.get("/api/health").await.status.as_u16() == 200;
     }
     assert!(is_up, "it is up again");
+}
+
+// key: health.fresh
+#[tokio::test]
+async fn however_many_ask_for_health_the_database_is_asked_once_in_a_while() {
+    let mut data = Data::seeded(5).await;
+    data.config.health.fresh = std::time::Duration::from_millis(500);
+    let site = std::sync::Arc::new(data.open().await);
+    let statements = || Scrape::parse(&site.state.metrics_text()).value("database_statements_total", &[]);
+    let before = statements();
+    let asking = (0..50).map(|_| {
+        let site = std::sync::Arc::clone(&site);
+        tokio::spawn(async move { site.get("/api/health").await.status.as_u16() })
+    });
+    for asked in asking.collect::<Vec<_>>() {
+        assert_eq!(asked.await.unwrap(), 200);
+    }
+    let of_all = statements() - before;
+    site.data.change("ALTER TABLE settings RENAME TO elsewhere").await;
+    let mut said = Vec::new();
+    while said.last() != Some(&503) {
+        said.push(site.get("/api/health").await.status.as_u16());
+    }
+    assert!(said.len() > 1 && said[0] == 200, "what was found before is still said: {said:?}");
+    assert!(of_all <= 10.0, "{of_all} statements for 50 who asked");
+}
+
+#[tokio::test]
+async fn a_queue_that_is_too_long_is_a_warning_and_no_reason_to_send_nobody_here() {
+    let mut data = Data::seeded(5).await;
+    data.config.health.fresh = std::time::Duration::ZERO;
+    let site = data.open().await;
+    for (waiting, queue, status) in [(1000, "ok", "healthy"), (1001, "warning", "degraded")] {
+        site.data.change("DELETE FROM jobs").await;
+        let rows = vec!["('default', 'quick', '{}', 'waiting', 0, 0)"; waiting].join(", ");
+        let insert = "INSERT INTO jobs (queue, kind, payload, state, run_at, created_at) VALUES";
+        site.data.change(&format!("{insert} {rows}")).await;
+        let health = site.get("/api/health").await;
+        let report = health.json();
+        assert_eq!((health.status.as_u16(), report["status"].as_str()), (200, Some(status)));
+        assert_eq!(report["services"]["queue"], queue);
+        assert_eq!(report["services"]["queue_size"], waiting);
+    }
+    // What cannot be counted is no reason either.
+    site.data.change("ALTER TABLE jobs RENAME TO elsewhere").await;
+    let health = site.get("/api/health").await;
+    assert_eq!((health.status.as_u16(), &health.json()["services"]["queue"]), (200, &json!("error")));
 }
 
 #[tokio::test]
