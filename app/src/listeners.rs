@@ -73,6 +73,9 @@ impl Handlers for Listeners {
 
 /// A worker over `state` for these queues.
 pub fn worker(state: &AppState, queues: Vec<Queue>, grace: Duration) -> Worker {
+    for kind in jobs::ALL.iter().filter(|kind| queues.contains(&kind.queue)) {
+        state.queue_metrics.kind(kind.queue.word(), kind.name);
+    }
     Worker {
         db: state.db.clone(),
         handlers: std::sync::Arc::new(Listeners(state.clone())),

@@ -21,6 +21,9 @@ pub struct QueueMetrics {
     pub webhooks_disabled: Gauge,
 }
 
+/// What usually comes of a try.
+const OUTCOMES: [&str; 5] = ["done", "failed", "buried", "put_off", "lost"];
+
 /// One queue in numbers.
 #[derive(Clone, Copy, Debug)]
 pub struct Numbers {
@@ -71,6 +74,14 @@ impl QueueMetrics {
                 "Webhooks that were switched off after failing again and again; the same on every node.",
             ),
         }
+    }
+
+    /// Shows the series of jobs of this kind, from zero: the first failure is seen as one then.
+    pub fn kind(&self, queue: &str, kind: &str) {
+        for outcome in OUTCOMES {
+            self.ended.with(&[queue, kind, outcome]);
+        }
+        self.duration.with(&[queue, kind]);
     }
 
     /// Counts one try.

@@ -39,6 +39,9 @@ pub const UNKNOWN: Kind = Kind {
     longest_wait: Duration::from_secs(6 * 3600),
 };
 
+/// How long a worker with nothing in hand takes leave of a database that does not answer.
+const FAREWELL: Duration = Duration::from_secs(1);
+
 /// After a failure of the database, how long before the next question.
 const TROUBLE: Duration = Duration::from_secs(1);
 
@@ -98,7 +101,7 @@ impl Worker {
         let (sender, mut receiver) = mpsc::channel(self.config.workers);
         let mut hands = Hands { held, busy: Vec::new(), ended: Vec::new() };
         while !stop.is_cancelled() {
-            let rest = match self.turn(&mut hands, &taker, &sender).await {
+            let rest = match self.turn(&mut hands, &taker, &sender, &stop).await {
                 Ok(rest) => rest,
                 Err(error) => {
                     tracing::warn!(
@@ -127,6 +130,7 @@ impl Worker {
         hands: &mut Hands,
         taker: &Taker,
         sender: &mpsc::Sender<Ended>,
+        stop: &CancellationToken,
     ) -> Result<Duration, Error> {
         let now = self.clock.now();
         let rest = self.config.poll.mul_f64(0.75 + 0.5 * random_share());
@@ -134,7 +138,9 @@ impl Worker {
         let mut wanted = Vec::new();
         let mut next = None;
         if room > 0 {
-            let looked = look::due(&self.db).await?;
+            let Some(looked) = stop.run_until_cancelled(look::due(&self.db)).await.transpose()? else {
+                return Ok(Duration::ZERO);
+            };
             let ours = looked.iter().filter(|due| !due.is_paused && self.queues.contains(&due.queue));
             let ours: Vec<(Queue, Moment)> = ours.filter_map(|due| Some((due.queue, due.next?))).collect();
             next = ours.iter().map(|(_, at)| *at).filter(|at| *at > now).min();
@@ -143,7 +149,10 @@ impl Worker {
         if hands.ended.is_empty() && wanted.is_empty() {
             return Ok(until(next, now, rest));
         }
-        let mut writer = self.db.write().await?;
+        // A database that is away does not hold up a stop.
+        let Some(mut writer) = stop.run_until_cancelled(self.db.write()).await.transpose()? else {
+            return Ok(Duration::ZERO);
+        };
         let settled = run::settle(&mut writer, &hands.ended, self.handlers.as_ref(), now).await?;
         let mut taken = Taken::default();
         let mut left = room;
@@ -216,7 +225,10 @@ impl Worker {
             writer.commit().await?;
             Ok::<_, Error>(settled)
         };
-        match write.await {
+        // Who has nothing in hand only says that another may lead, which is found out without it.
+        let patience = if hands.ended.is_empty() && released.is_empty() { FAREWELL } else { Duration::MAX };
+        let written = tokio::time::timeout(patience, write).await;
+        match written.unwrap_or_else(|_| Err(Error::Saturated)) {
             Ok(settled) => settled.tell(&self.metrics),
             Err(error) => tracing::warn!(
                 error.chain = chain(&error),

@@ -32,7 +32,9 @@ pub(super) async fn run(worker: Worker, owner: Arc<str>, stop: CancellationToken
             () = stop.cancelled() => return,
             () = tokio::time::sleep(leader::EVERY.min(worker.config.lease / 3)) => {}
         }
-        match lead(&worker, &owner).await {
+        // Cut off in the middle it is undone, or found out by the next who leads.
+        let Some(led) = stop.run_until_cancelled(lead(&worker, &owner)).await else { return };
+        match led {
             Ok(true) if !is_leading => {
                 is_leading = true;
                 tracing::info!(owner = &*owner, "this worker runs the schedules now");
@@ -44,7 +46,8 @@ pub(super) async fn run(worker: Worker, owner: Arc<str>, stop: CancellationToken
             }
         }
         if is_leading && trimmed.elapsed() >= TRIMMING {
-            match trim(&worker).await {
+            let Some(trimming) = stop.run_until_cancelled(trim(&worker)).await else { return };
+            match trimming {
                 // There is more: on with it in the next round.
                 Ok(true) => {}
                 Ok(false) => trimmed = Instant::now(),
