@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use cirque_tests::prometheus::{Prometheus, monitoring};
 use cirque_tests::python;
-use cirque_tests::{Client, Cluster, Connection, Load, Node, Request, Scrape, eventually, redis};
+use cirque_tests::{
+    Backend, Client, Cluster, Connection, Edge, Load, Node, Reply, Request, Scrape, eventually, redis,
+};
 use serde_json::Value;
 
 const SOON: Duration = Duration::from_secs(60);
@@ -23,7 +25,9 @@ fn tool(name: &str, arguments: &[&str]) {
 fn promtool_and_amtool_find_nothing_wrong_with_rules_and_configurations_and_their_tests_pass() {
     tool("promtool", &["check", "config", "prometheus.yml"]);
     tool("promtool", &["check", "rules", "recording.yml", "alerts/app.yml", "alerts/edge.yml"]);
-    tool("promtool", &["test", "rules", "alerts/tests/app_test.yml", "alerts/tests/edge_test.yml"]);
+    let tests =
+        ["app_test.yml", "edge_test.yml", "recording_test.yml"].map(|name| format!("alerts/tests/{name}"));
+    tool("promtool", &[&["test", "rules"][..], &tests.each_ref().map(String::as_str)].concat());
     tool("amtool", &["check-config", "alertmanager.yml"]);
 }
 
@@ -32,6 +36,17 @@ fn the_dashboards_are_what_grafanas_published_schema_describes() {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("contract/dashboards.py");
     let output = python::program("python").arg(script).arg(monitoring("dashboards")).output();
     let output = output.expect("Python runs");
+    let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+    assert!(output.status.success() && said.trim().is_empty(), "{said}");
+}
+
+#[test]
+fn the_examples_of_log_shipping_name_the_units_that_there_are_and_make_few_labels() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut python = python::program("python");
+    python.arg(root.join("contract/shipping.py")).arg(monitoring("shipping"));
+    python.arg(root.join("../packaging/systemd")).arg(root.join("../docs/log-fields.md"));
+    let output = python.output().expect("Python runs");
     let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
     assert!(output.status.success() && said.trim().is_empty(), "{said}");
 }
@@ -191,25 +206,41 @@ fn how_many() -> usize {
 #[test]
 fn requests_with_random_paths_methods_hosts_and_statuses_leave_the_number_of_series_where_it_was() {
     let cluster = Cluster::builder().nodes(1).start();
+    // What a client cannot ask a node for: any status that there may be.
+    let any = Backend::named("any");
+    any.script(|request| {
+        let path = request.path();
+        let digits = &path[path.trim_end_matches(|c: char| c.is_ascii_digit()).len()..];
+        let number = digits.parse::<usize>().unwrap_or(0);
+        Reply::status(u16::try_from(200 + number % 400).unwrap_or(200))
+    });
+    let edge = Edge::builder().backend(&any).start();
     let series = || {
         let node = Scrape::fetch(cluster.node_address(1), "/api/metrics");
-        let name = |sample: cirque_tests::scrape::Sample| format!("{}{:?}", sample.name, sample.labels);
-        cluster.metrics().samples.into_iter().chain(node.samples).map(name).collect::<BTreeSet<_>>()
+        let name = |of: &str, sample: cirque_tests::scrape::Sample| {
+            format!("{of} {}{:?}", sample.name, sample.labels)
+        };
+        let all = [("edge", cluster.metrics()), ("node", node), ("other edge", edge.metrics())];
+        let names =
+            |(of, scrape): (&'static str, Scrape)| scrape.samples.into_iter().map(move |one| name(of, one));
+        all.into_iter().flat_map(names).collect::<BTreeSet<_>>()
     };
     // Whatever a client may do is done once before, so that what can be shown is shown.
-    throw(&cluster, 0, 3_000);
-    throw(&cluster, 1_000_000, 3_000);
-    eventually(
-        "everything is counted",
-        SOON,
-        || cluster.metrics().value("http_requests_in_flight", &[]),
-        |n| *n == 0.0,
-    );
+    throw_at(cluster.address(), 0, 3_000);
+    throw_at(cluster.address(), 1_000_000, 3_000);
+    throw_at(edge.address(), 0, 2 * ROUND);
+    let in_flight = || {
+        let all = [cluster.metrics(), edge.metrics()];
+        all.iter().map(|scrape| scrape.value("http_requests_in_flight", &[])).sum::<f64>()
+    };
+    eventually("everything is counted", SOON, in_flight, |n| *n == 0.0);
     let before = series();
     let total = how_many();
+    let began = tokio::time::Instant::now();
     let throwing: Vec<_> = (0..4)
         .map(|part| {
-            let address = cluster.address();
+            // One in four is thrown at the edge whose backend answers anything.
+            let address = if part == 3 { edge.address() } else { cluster.address() };
             std::thread::spawn(move || throw_at(address, 1_000_000 + part * total, total / 4))
         })
         .collect();
@@ -217,14 +248,19 @@ fn requests_with_random_paths_methods_hosts_and_statuses_leave_the_number_of_ser
         thread.join().expect("a thrower throws to the end");
     }
     let after = series();
+    println!(
+        "{} series before and {} after {total} requests, {:?}",
+        before.len(),
+        after.len(),
+        began.elapsed()
+    );
     let new: Vec<&String> = after.difference(&before).collect();
     assert!(new.is_empty(), "after {total} requests there are {} series more: {new:#?}", new.len());
     assert_eq!(after.len(), before.len());
 }
 
-fn throw(cluster: &Cluster, from: usize, count: usize) {
-    throw_at(cluster.address(), from, count);
-}
+/// After so many requests each method has met each status: that many combinations there are.
+const ROUND: usize = 9 * 400;
 
 /// Sends requests that are different each time; connections that are closed are opened again.
 fn throw_at(address: std::net::SocketAddr, from: usize, count: usize) {
