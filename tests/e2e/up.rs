@@ -3,9 +3,10 @@
 use std::fs;
 use std::net::TcpStream;
 use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
-use cirque_tests::process::{Stream, is_alive};
+use cirque_tests::process::{Stream, cirque_binary, is_alive};
 use cirque_tests::{Backend, Client, Cluster, Connection, Request, eventually, ports};
 use tokio::time::Instant;
 
@@ -50,6 +51,25 @@ fn it_prints_addresses_and_three_curl_lines_that_answer() {
         let (host, path) = url.trim_start_matches("http://").split_once('/').expect(url);
         Client::to(host.parse().expect(host)).get(&format!("/{path}")).expect_status(200);
     }
+}
+
+/// As docs/guides/monitoring.md has it.
+#[test]
+fn commands_in_its_directory_find_its_database_and_the_token_that_they_make_opens_its_alerts() {
+    let folder = tempfile::tempdir().expect("the temporary directory is writable");
+    let cluster = Cluster::builder().nodes(1).data_dir(&folder.path().join("var")).start();
+    let cirque = |arguments: &[&str]| {
+        let mut command = Command::new(cirque_binary());
+        let output = command.args(arguments).current_dir(folder.path()).output().expect("it runs");
+        let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+        assert!(output.status.success(), "{arguments:?}: {said}");
+        said
+    };
+    let token = cirque(&["app", "token", "create", "ada", "--ability", "posts:read", "--expires", "1d"]);
+    let node = cluster.node_address(1).to_string();
+    let listed = cirque(&["alerts", "list", "--app", &node, "--token", token.trim()]);
+    assert!(listed.contains("nothing fires"), "{listed}");
+    assert!(cirque(&["app", "check", "--live", &format!("http://{node}")]).contains("healthy"));
 }
 
 #[test]

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::spoken;
 use crate::alert::Severity;
-use crate::alert::message::{Message, cut};
+use crate::alert::message::Message;
 
 /// A field's name and value; more is folded away by Slack.
 const MOST_FIELD: usize = 300;
@@ -34,17 +34,19 @@ pub(super) fn body(message: &Message) -> Value {
         .take(MOST_FIELDS)
         .map(|(name, value)| {
             json!({
-                "title": escaped(&cut(&spoken(name), MOST_FIELD)),
-                "value": escaped(&cut(value, MOST_FIELD)),
+                "title": escaped(&spoken(name), MOST_FIELD),
+                "value": escaped(value, MOST_FIELD),
                 "short": true,
             })
         })
         .collect();
-    let title = escaped(&cut(&message.title, 150));
-    let mut text = escaped(&cut(&message.text, MOST_TEXT - 600));
+    let title = escaped(&message.title, 150);
+    let mut text = escaped(&message.text, MOST_TEXT - 600);
     for (name, url) in [("Runbook", &message.runbook), ("Dashboard", &message.dashboard)] {
-        if !url.is_empty() && url.len() < 250 {
-            text += &format!("\n<{}|{name}>", escaped(url));
+        let link = escaped(url, 250);
+        // A link that was cut leads nowhere.
+        if !url.is_empty() && !link.ends_with('…') {
+            text += &format!("\n<{link}|{name}>");
         }
     }
     json!({
@@ -54,13 +56,29 @@ pub(super) fn body(message: &Message) -> Value {
             "color": color,
             "text": text,
             "fields": fields,
-            "footer": escaped(&cut(&message.sender, MOST_FIELD)),
+            "footer": escaped(&message.sender, MOST_FIELD),
             "ts": message.at / 1000,
         }],
     })
 }
 
-/// The three characters that mean something to Slack.
-fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+/// A text with the three characters that mean something to Slack written as it wants them, in `most` characters with
+/// that: of a longer one its beginning, and a sign that there was more.
+fn escaped(text: &str, most: usize) -> String {
+    let written = |c: char| match c {
+        '&' => "&amp;".len(),
+        '<' | '>' => "&lt;".len(),
+        _ => 1,
+    };
+    let mut short = text;
+    if text.chars().map(written).sum::<usize>() > most {
+        let mut length = 1;
+        let fits = text.char_indices().take_while(|(_, c)| {
+            length += written(*c);
+            length <= most
+        });
+        short = &text[..fits.last().map_or(0, |(at, c)| at + c.len_utf8())];
+    }
+    let sign = if short.len() < text.len() { "…" } else { "" };
+    short.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;") + sign
 }

@@ -96,8 +96,8 @@ fn discord_gets_the_guides_shape() {
     }
 }
 
-fn enormous() -> Message {
-    let long = "ü".repeat(50_000);
+fn enormous(letter: &str) -> Message {
+    let long = letter.repeat(50_000);
     Message {
         title: long.clone(),
         text: long.clone(),
@@ -115,12 +115,12 @@ fn length(value: &Value) -> usize {
 
 #[test]
 fn whatever_there_is_to_say_stays_within_each_channels_limits() {
-    let slack = slack::body(&enormous());
+    let slack = slack::body(&enormous("ü"));
     let attachment = &slack["attachments"][0];
     assert!(length(&attachment["text"]) <= 3000 && attachment["fields"].as_array().unwrap().len() == 10);
     assert!(slack.to_string().chars().count() < 13_000, "{}", slack.to_string().chars().count());
 
-    let embed = &discord::body(&enormous())["embeds"][0];
+    let embed = &discord::body(&enormous("ü"))["embeds"][0];
     let fields = embed["fields"].as_array().unwrap();
     assert!(length(&embed["title"]) <= 256 && length(&embed["description"]) <= 4096 && fields.len() <= 25);
     let of_fields: usize = fields.iter().map(|field| length(&field["name"]) + length(&field["value"])).sum();
@@ -131,7 +131,7 @@ fn whatever_there_is_to_say_stays_within_each_channels_limits() {
     assert!(all <= 6000, "{all}");
     assert!(!fields.is_empty());
 
-    let event = pagerduty::body(&enormous(), "key");
+    let event = pagerduty::body(&enormous("ü"), "key");
     assert!(length(&event["payload"]["summary"]) <= 1024 && length(&event["dedup_key"]) <= 255);
     assert!(event.to_string().len() < 512 * 1024, "{}", event.to_string().len());
 
@@ -145,7 +145,7 @@ fn whatever_there_is_to_say_stays_within_each_channels_limits() {
     assert_eq!((&embed["fields"][0]["value"], embed.get("footer")), (&json!("-"), None));
     assert_eq!(pagerduty::body(&mute, "key")["payload"]["source"], "cirque");
 
-    let hook = webhook::body(&enormous());
+    let hook = webhook::body(&enormous("ü"));
     assert_eq!((hook["alerts"].as_array().unwrap().len(), &hook["truncatedAlerts"]), (100, &json!(400)));
 }
 
@@ -286,4 +286,16 @@ fn a_rest_is_taken_when_nothing_is_left_and_never_for_longer_than_an_hour() {
     ] {
         assert_eq!(rest(left, reset), expected, "{left:?} {reset:?}");
     }
+}
+
+#[test]
+fn letters_that_slack_wants_written_out_are_counted_as_they_are_written() {
+    let attachment = &slack::body(&enormous("&"))["attachments"][0];
+    let text = attachment["text"].as_str().unwrap();
+    assert!(length(&attachment["text"]) <= 3000 && text.ends_with("&amp;…"), "{}", text.len());
+    assert!(length(&attachment["footer"]) <= 300 && length(&attachment["fields"][0]["value"]) <= 300);
+    // What fits is whole.
+    let short = Message { text: "<".repeat(600), ..message(Severity::Info, false) };
+    let attachment = &slack::body(&short)["attachments"][0];
+    assert!(attachment["text"].as_str().unwrap().starts_with(&"&lt;".repeat(600)));
 }
