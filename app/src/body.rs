@@ -138,7 +138,7 @@ pub async fn bytes(request: Request) -> Result<Bytes, ApiError> {
 ///
 /// # Errors
 ///
-/// As [`bytes`]; 422 for JSON of another shape.
+/// As [`bytes()`]; 422 for JSON of another shape.
 pub async fn read<T: DeserializeOwned>(request: Request) -> Result<T, ApiError> {
     serde_json::from_slice(&bytes(request).await?)
         .map_err(|error| ApiError::new(Code::InvalidFields, format!("The body cannot be used: {error}.")))
