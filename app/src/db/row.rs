@@ -114,6 +114,14 @@ impl<'r> Cells<'r> {
         }
     }
 
+    /// Passes over the next value, whatever it is.
+    pub fn skip(&mut self) {
+        self.next += 1;
+        if let Of::Json(values) = &mut self.of {
+            drop(values.next());
+        }
+    }
+
     /// The row in the next cell, as [`super::Dialect::row`] writes it; `None` where there is none.
     ///
     /// # Errors
@@ -164,6 +172,16 @@ mod tests {
         assert!(!cells.take::<bool>().unwrap());
         assert_eq!(cells.take::<Option<i64>>().unwrap(), None);
         assert_eq!(cells.take::<Option<String>>().unwrap(), Some("b".to_owned()));
+    }
+
+    #[test]
+    fn a_value_that_is_passed_over_does_not_move_the_others() {
+        let mut cells = cells(vec![json!(7), json!("[1]"), json!(8)]);
+        assert_eq!(cells.take::<i64>().unwrap(), 7);
+        cells.skip();
+        assert_eq!(cells.take::<i64>().unwrap(), 8);
+        cells.skip();
+        assert!(cells.take::<i64>().is_err());
     }
 
     #[test]

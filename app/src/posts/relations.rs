@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use sea_query::{Expr, ExprTrait, Query};
+use sea_query::{Expr, ExprTrait, Query, SelectStatement};
 
 use super::selection::Selection;
 use super::{Post, TABLE};
@@ -128,11 +128,14 @@ impl Related {
     ///
     /// When they are not there.
     pub fn take(&mut self, post: &Post, wanted: Wanted, cells: &mut Cells<'_>) -> Result<(), Error> {
-        if let Some(fields) = wanted.category
-            && let Some(mut row) = cells.row()?
-        {
-            let id = row.take()?;
-            self.categories.insert(id, Category::read(id, fields, &mut row)?);
+        // Posts of a page have few categories and authors between them: each is read once.
+        if let Some(fields) = wanted.category {
+            if self.categories.contains_key(&post.category_id) {
+                cells.skip();
+            } else if let Some(mut row) = cells.row()? {
+                let id = row.take()?;
+                self.categories.insert(id, Category::read(id, fields, &mut row)?);
+            }
         }
         if let Some(fields) = wanted.parent
             && let Some(mut row) = cells.row()?
@@ -140,11 +143,13 @@ impl Related {
             let id = row.take()?;
             self.parents.insert(id, Category::read(id, fields, &mut row)?);
         }
-        if let Some(fields) = wanted.author
-            && let Some(mut row) = cells.row()?
-        {
-            let id = row.take()?;
-            self.authors.insert(id, Author::read(id, fields, &mut row)?);
+        if let Some(fields) = wanted.author {
+            if self.authors.contains_key(&post.author_id) {
+                cells.skip();
+            } else if let Some(mut row) = cells.row()? {
+                let id = row.take()?;
+                self.authors.insert(id, Author::read(id, fields, &mut row)?);
+            }
         }
         if let Some(fields) = wanted.tags {
             let tags: Result<Vec<Tag>, Error> =
@@ -179,19 +184,24 @@ impl Of<'_> {
         }
     }
 
-    fn tags(self) -> Expr {
+    /// The tags, joined to what says that they are a post's: a subquery in IN would be kept in a table of its own for
+    /// each post.
+    fn tags(self) -> SelectStatement {
+        let mut select = Query::select();
         let id = Expr::col((tags::TABLE, "id"));
         match self {
             Self::Each => {
-                let theirs = Query::select()
-                    .column(("post_tags", "tag_id"))
+                let of_the_post = Expr::col(("post_tags", "post_id")).equals((TABLE, "id"));
+                select
                     .from("post_tags")
-                    .and_where(Expr::col(("post_tags", "post_id")).equals((TABLE, "id")))
-                    .take();
-                id.in_subquery(theirs)
+                    .inner_join(tags::TABLE, id.equals(("post_tags", "tag_id")))
+                    .and_where(of_the_post);
             }
-            Self::One(_, tags) => id.is_in(tags.iter().copied()),
+            Self::One(_, tags) => {
+                select.from(tags::TABLE).and_where(id.is_in(tags.iter().copied()));
+            }
         }
+        select
     }
 }
 
@@ -217,7 +227,7 @@ impl Wanted {
         let author = self.author.map(|fields| by_id::<Author>(authors::TABLE, fields, of.author(), dialect));
         let tags = self.tags.map(|fields| {
             let rows = dialect.rows(tags::TABLE, columns::<Tag>(fields), "name");
-            subquery(Query::select().expr(rows).from(tags::TABLE).and_where(of.tags()).take())
+            subquery(of.tags().expr(rows).take())
         });
         [category, parent, author, tags].into_iter().flatten()
     }
@@ -257,8 +267,8 @@ mod tests {
         assert_eq!(
             beside(Wanted { tags: name, ..Wanted::default() }, Dialect::Postgres),
             "SELECT (SELECT json_agg(json_build_array(\"tags\".\"id\", \"tags\".\"name\") ORDER BY \"tags\".\"name\")::text \
-             FROM \"tags\" WHERE \"tags\".\"id\" IN (SELECT \"post_tags\".\"tag_id\" FROM \"post_tags\" \
-             WHERE \"post_tags\".\"post_id\" = \"posts\".\"id\")) FROM \"posts\""
+             FROM \"post_tags\" INNER JOIN \"tags\" ON \"tags\".\"id\" = \"post_tags\".\"tag_id\" \
+             WHERE \"post_tags\".\"post_id\" = \"posts\".\"id\") FROM \"posts\""
         );
     }
 

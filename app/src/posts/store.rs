@@ -80,8 +80,12 @@ pub async fn page(db: Reader<'_>, list: &List, offset: Offset, now: Moment) -> R
         return Ok((Found::default(), total));
     }
     let mut found = Found::default();
-    for row in db.all(&page_statement(list, offset.stretch(total), now, dialect)).await? {
+    let stretch = offset.stretch(total);
+    for row in db.all(&page_statement(list, stretch, now, dialect)).await? {
         found.take(list, &mut row.cells())?;
+    }
+    if stretch.is_from_the_end && stretch.skipped == 0 {
+        found.posts.reverse();
     }
     Ok((found, total))
 }
@@ -313,17 +317,26 @@ fn selected(columns: Columns) -> SelectStatement {
 }
 
 /// A page by number. What is left out is counted off in the index, from the end that is nearer, so that the last page
-/// costs what the first costs; only the rows of the page are then looked up.
+/// costs what the first costs; only the rows of the page are then looked up. Where nothing is left out, rows come in the
+/// order of the index, for the last page from its end, and are not put in order again.
 fn page_statement(list: &List, stretch: Stretch, now: Moment, dialect: Dialect) -> SelectStatement {
     let direction = list.order.direction;
+    let reading = if stretch.is_from_the_end { direction.reversed() } else { direction };
+    let mut select = selected(list.columns);
+    select.exprs(list.wanted.cells(dialect));
+    if stretch.skipped == 0 {
+        asked(&mut select, &list.filter, now);
+        list.filter.apply(&mut select, dialect);
+        ordered(&mut select, list.order, reading);
+        return select.limit(stretch.rows).take();
+    }
     // The index has this copy of the id.
     let mut ids = Query::select().column(dialect::TIE).from(TABLE).take();
     asked(&mut ids, &list.filter, now);
     list.filter.apply(&mut ids, dialect);
-    ordered(&mut ids, list.order, if stretch.is_from_the_end { direction.reversed() } else { direction });
+    ordered(&mut ids, list.order, reading);
     ids.limit(stretch.rows).offset(stretch.skipped);
-    let mut select = selected(list.columns);
-    select.exprs(list.wanted.cells(dialect)).and_where(Expr::col("id").in_subquery(ids));
+    select.and_where(Expr::col("id").in_subquery(ids));
     ordered(&mut select, list.order, direction);
     select
 }

@@ -7,6 +7,25 @@ use serde_json::Value;
 use crate::site::{Data, PUBLIC, Site, ids, names};
 
 #[tokio::test]
+async fn pages_far_in_and_at_the_end_have_their_posts_in_order() {
+    let site = Site::seeded(1300).await;
+    for (direction, sql) in [("desc", "DESC"), ("asc", "ASC")] {
+        let all = site
+            .data
+            .ids(&format!("SELECT id FROM posts WHERE {PUBLIC} ORDER BY published_at {sql}, id {sql}"))
+            .await;
+        let last = all.len().div_ceil(50);
+        assert!(last > 22, "the last pages are beyond what is counted off from the front: {last}");
+        for page in [1, 2, 21, 22, last - 1, last] {
+            let list =
+                site.json(&format!("/api/v1/posts?per_page=50&direction={direction}&page={page}")).await;
+            let there: Vec<i64> = all.iter().copied().skip((page - 1) * 50).take(50).collect();
+            assert_eq!(ids(&list), there, "{direction}, page {page}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_page_has_its_envelope() {
     let site = Site::seeded(100).await;
     let total = site.data.ids(&format!("SELECT count(*) FROM posts WHERE {PUBLIC}")).await[0];
