@@ -128,14 +128,10 @@ impl Related {
     ///
     /// When they are not there.
     pub fn take(&mut self, post: &Post, wanted: Wanted, cells: &mut Cells<'_>) -> Result<(), Error> {
-        // Posts of a page have few categories and authors between them: each is read once.
         if let Some(fields) = wanted.category {
-            if self.categories.contains_key(&post.category_id) {
-                cells.skip();
-            } else if let Some(mut row) = cells.row()? {
-                let id = row.take()?;
-                self.categories.insert(id, Category::read(id, fields, &mut row)?);
-            }
+            take_once(&mut self.categories, post.category_id, cells, |id, row| {
+                Category::read(id, fields, row)
+            })?;
         }
         if let Some(fields) = wanted.parent
             && let Some(mut row) = cells.row()?
@@ -144,12 +140,7 @@ impl Related {
             self.parents.insert(id, Category::read(id, fields, &mut row)?);
         }
         if let Some(fields) = wanted.author {
-            if self.authors.contains_key(&post.author_id) {
-                cells.skip();
-            } else if let Some(mut row) = cells.row()? {
-                let id = row.take()?;
-                self.authors.insert(id, Author::read(id, fields, &mut row)?);
-            }
+            take_once(&mut self.authors, post.author_id, cells, |id, row| Author::read(id, fields, row))?;
         }
         if let Some(fields) = wanted.tags {
             let tags: Result<Vec<Tag>, Error> =
@@ -158,6 +149,23 @@ impl Related {
         }
         Ok(())
     }
+}
+
+/// Takes in the row in the next cell, or passes over it where it is known: the posts of a page have few categories and
+/// authors between them.
+fn take_once<R>(
+    known: &mut HashMap<i64, R>,
+    id: i64,
+    cells: &mut Cells<'_>,
+    read: impl FnOnce(i64, &mut Cells<'_>) -> Result<R, Error>,
+) -> Result<(), Error> {
+    if known.contains_key(&id) {
+        cells.skip();
+    } else if let Some(mut row) = cells.row()? {
+        let id = row.take()?;
+        known.insert(id, read(id, &mut row)?);
+    }
+    Ok(())
 }
 
 /// To which post something belongs.
