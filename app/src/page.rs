@@ -69,6 +69,14 @@ pub struct Stretch {
     pub rows: u64,
 }
 
+impl Stretch {
+    /// Whether the page is the first or the last one: nothing is counted off, so its rows are read in the order in which
+    /// the list is, from that end.
+    pub fn is_at_an_end(self) -> bool {
+        self.skipped == 0
+    }
+}
+
 /// Where a page stands in its list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Standing {

@@ -84,7 +84,7 @@ pub async fn page(db: Reader<'_>, list: &List, offset: Offset, now: Moment) -> R
     for row in db.all(&page_statement(list, stretch, now, dialect)).await? {
         found.take(list, &mut row.cells())?;
     }
-    if stretch.is_from_the_end && stretch.skipped == 0 {
+    if stretch.is_at_an_end() && stretch.is_from_the_end {
         found.posts.reverse();
     }
     Ok((found, total))
@@ -317,14 +317,14 @@ fn selected(columns: Columns) -> SelectStatement {
 }
 
 /// A page by number. What is left out is counted off in the index, from the end that is nearer, so that the last page
-/// costs what the first costs; only the rows of the page are then looked up. Where nothing is left out, rows come in the
-/// order of the index, for the last page from its end, and are not put in order again.
+/// costs what the first costs; only the rows of the page are then looked up. Those of the first page and the last one come
+/// in the order of the index, of the last one from its end, and are not put in order again.
 fn page_statement(list: &List, stretch: Stretch, now: Moment, dialect: Dialect) -> SelectStatement {
     let direction = list.order.direction;
     let reading = if stretch.is_from_the_end { direction.reversed() } else { direction };
     let mut select = selected(list.columns);
     select.exprs(list.wanted.cells(dialect));
-    if stretch.skipped == 0 {
+    if stretch.is_at_an_end() {
         asked(&mut select, &list.filter, now);
         list.filter.apply(&mut select, dialect);
         ordered(&mut select, list.order, reading);
