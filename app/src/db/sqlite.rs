@@ -109,3 +109,19 @@ fn create_folder(path: &Path) -> std::io::Result<()> {
 fn cannot_open(config: &Database, source: impl std::error::Error + Send + Sync + 'static) -> Error {
     Error::Open { location: config.location.clone(), source: Box::new(source) }
 }
+
+#[cfg(test)]
+mod tests {
+    use sqlx::{Connection as _, Row as _};
+
+    use super::*;
+
+    /// See `.cargo/config.toml`. Without it, each statement that names the moment is planned anew after ANALYZE.
+    #[tokio::test]
+    async fn plans_do_not_depend_on_the_values_that_are_bound() {
+        let mut connection = SqliteConnection::connect("sqlite::memory:").await.unwrap();
+        let rows = sqlx::query("PRAGMA compile_options").fetch_all(&mut connection).await.unwrap();
+        let options: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
+        assert!(options.iter().any(|option| option == "ENABLE_QPSG"), "{options:?}");
+    }
+}
